@@ -1,0 +1,2 @@
+//! The `loopfm` command.
+fn main() {}
