@@ -1,1 +1,5 @@
 //! loopfm
+
+pub mod bundle;
+pub mod ir;
+pub mod tensor;
