@@ -16,6 +16,7 @@ mod build;
 mod graph;
 mod infer;
 mod op;
+pub mod rows;
 mod text;
 
 pub use graph::{Graph, Node, REQUEST_OF_ROW, ScopeId, TensorType, Value};
