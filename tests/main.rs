@@ -1,3 +1,5 @@
 //! The one test binary.
 
+mod interp;
 mod rows;
+mod support;

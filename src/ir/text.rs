@@ -192,7 +192,7 @@ fn operation(name: &str, c: &mut Cursor) -> Result<Op, String> {
         return Ok(Op::Binary(b));
     }
     if let Some(fold) = name.strip_prefix("reduce_").and_then(Fold::parse) {
-        return Ok(Op::Reduce(fold, c.attribute("{", "axes", Cursor::list)?).and_close(c)?);
+        return Op::Reduce(fold, c.attribute("{", "axes", Cursor::list)?).and_close(c);
     }
     let axis = |c: &mut Cursor| c.attribute("{", "axis", Cursor::number);
     Ok(match name {
