@@ -1,6 +1,8 @@
 //! loopfm
 
 pub mod bundle;
+pub mod container;
+pub mod import;
 pub mod interp;
 pub mod ir;
 pub mod tensor;

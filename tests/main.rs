@@ -1,5 +1,7 @@
 //! The one test binary.
 
+mod hostile;
 mod interp;
+mod repack;
 mod rows;
 mod support;

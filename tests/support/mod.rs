@@ -1,6 +1,7 @@
 //! What tests share: comparison with tolerances, tensors by hand, random graphs.
 
 pub(crate) mod compare;
+pub(crate) mod files;
 
 use indexmap::IndexMap;
 use loopfm::interp::{Real, Tensor};

@@ -1,0 +1,92 @@
+//! Whether the parts of a bundle fit each other, so that no kernel reads beyond what the manifest lays out.
+
+use super::manifest::Binding;
+use super::{Bundle, Error, FORMAT, Kernel, Placement, Variant, digest, repacked_words};
+
+/// Checks tensors, texts and every placement.
+pub(super) fn bundle(b: &Bundle) -> Result<(), Error> {
+    if b.manifest.format != FORMAT {
+        return Err(Error::Format {
+            seen: b.manifest.format.to_string(),
+        });
+    }
+    for (name, tensor) in &b.weights {
+        if let Some(why) = tensor.fault() {
+            let tensor = name.clone();
+            return Err(Error::Tensor { tensor, why });
+        }
+    }
+    for (name, text) in &b.wgsl {
+        let seen = digest(text);
+        if *name != seen {
+            return Err(Error::Hash {
+                section: format!("loopfm.wgsl.{name}"),
+                seen,
+                expected: name.clone(),
+            });
+        }
+    }
+    for variant in &b.manifest.variants {
+        for placement in &variant.weights {
+            placed(b, variant, placement)?;
+        }
+        for kernel in &variant.kernels {
+            launched(b, variant, kernel)?;
+        }
+    }
+    Ok(())
+}
+
+fn placed(b: &Bundle, variant: &Variant, p: &Placement) -> Result<(), Error> {
+    let Some(tensor) = b.weights.get(&p.tensor) else {
+        return Err(inconsistent(format!(
+            "weight `{}` has a place and no content",
+            p.tensor
+        )));
+    };
+    let words = repacked_words(&tensor.shape, p.layout, p.first_row, p.rows).ok_or_else(|| {
+        let (first, rows, shape) = (p.first_row, p.rows, &tensor.shape);
+        inconsistent(format!(
+            "weight `{}` {shape:?} has no {rows} rows from {first} on",
+            p.tensor
+        ))
+    })?;
+    let end = p.offset.checked_add(words);
+    match variant.shards.get(p.shard as usize) {
+        Some(size) if end.is_some_and(|end| end <= *size) => Ok(()),
+        size => Err(inconsistent(format!(
+            "weight `{}` takes {words} words from {} on in buffer {} of {} words",
+            p.tensor,
+            p.offset,
+            p.shard,
+            size.unwrap_or(&0)
+        ))),
+    }
+}
+
+fn launched(b: &Bundle, variant: &Variant, kernel: &Kernel) -> Result<(), Error> {
+    if !b.wgsl.contains_key(&kernel.wgsl) {
+        return Err(inconsistent(format!(
+            "kernel `{}` has no text {}",
+            kernel.name, kernel.wgsl
+        )));
+    }
+    if kernel.rows_per_group == 0 || kernel.groups_per_tile == 0 {
+        return Err(inconsistent(format!("kernel `{}` has an empty grid", kernel.name)));
+    }
+    for binding in &kernel.bindings {
+        if let Binding::Weights(i) | Binding::WeightsNative(i) = *binding
+            && i as usize >= variant.shards.len()
+        {
+            return Err(inconsistent(format!(
+                "kernel `{}` reads weight buffer {i}, which is not there",
+                kernel.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn inconsistent(why: String) -> Error {
+    Error::Inconsistent { why }
+}
