@@ -8,6 +8,7 @@
 mod atomic;
 mod error;
 mod header;
+mod json;
 mod write;
 
 use std::fs::File;
@@ -16,7 +17,8 @@ use std::path::Path;
 
 pub use atomic::write_atomically;
 pub use error::{Error, io_exit_code};
-pub use header::{Entry, Header, json_depth};
+pub use header::{Entry, Header};
+pub use json::json_depth;
 pub use safetensors::Dtype;
 pub use write::{View, canonical_order, head};
 
