@@ -1,9 +1,9 @@
 //! The meaning of every op, against values worked out by hand.
 
 use crate::support::compare::{Tol, close, compare_outputs};
-use crate::support::{hosts, tensors};
+use crate::support::{graphs, hosts, tensors};
 use loopfm::interp::{self, EvalError, Tensor};
-use loopfm::ir::{self, Graph};
+use loopfm::ir::{self, Binary, Graph, Unary};
 use loopfm::tensor::{HostTensor, Sizes, Tensors};
 
 fn f(shape: &[usize], x: &[f32]) -> HostTensor {
@@ -381,6 +381,44 @@ fn leaves() {
     let weights = tensors([("w", f(&[2], &[4.0, 6.0]))]);
     let y = interp::eval::<f64>(&g, &weights, &Tensors::new(), Sizes::ONE).expect("weights");
     assert_eq!(y["y"].floats(), [2.0, 3.0]);
+}
+
+#[test]
+fn random_graphs_reach_every_op() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..400 {
+        let case = graphs::random(seed, graphs::ops(seed));
+        let live = case.graph.live();
+        seen.extend(
+            case.graph
+                .iter()
+                .filter(|(v, _)| live[v.index()])
+                .map(|(_, n)| n.op.name()),
+        );
+    }
+    let names = Unary::ALL
+        .iter()
+        .map(|op| op.name())
+        .chain(Binary::ALL.iter().map(|op| op.name()));
+    let others = "input param const iota select cast broadcast reshape permute slice concat gather take_along matmul \
+                  reduce_sum reduce_max reduce_min cumsum gru";
+    let missing: Vec<&str> = names
+        .chain(others.split_whitespace())
+        .filter(|name| !seen.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn models_mean_the_same_in_f32_and_f64() {
+    for seed in 0..20 {
+        for case in [graphs::mlp(seed), graphs::dcn(seed), graphs::din(seed)] {
+            let single =
+                interp::eval::<f32>(&case.graph, &case.weights, &case.batch, case.sizes).expect("a valid batch");
+            let compared = compare_outputs(&hosts(&single), &case.meaning(), graphs::CONDITION);
+            compared.unwrap_or_else(|e| panic!("{e}\n{case}"));
+        }
+    }
 }
 
 const REQUESTS: &[&str] = &[

@@ -5,3 +5,4 @@ mod interp;
 mod repack;
 mod rows;
 mod support;
+mod text;

@@ -2,6 +2,8 @@
 
 pub(crate) mod compare;
 pub(crate) mod files;
+pub(crate) mod graphs;
+pub(crate) mod rng;
 
 use indexmap::IndexMap;
 use loopfm::interp::{Real, Tensor};
