@@ -1,5 +1,6 @@
 //! The one test binary.
 
+mod golden;
 mod hostile;
 mod interp;
 mod repack;
