@@ -5,4 +5,5 @@ pub mod container;
 pub mod import;
 pub mod interp;
 pub mod ir;
+pub mod simplify;
 pub mod tensor;

@@ -5,5 +5,6 @@ mod hostile;
 mod interp;
 mod repack;
 mod rows;
+mod simplify;
 mod support;
 mod text;
