@@ -5,5 +5,5 @@ pub mod container;
 pub mod import;
 pub mod interp;
 pub mod ir;
-pub mod simplify;
+pub mod run;
 pub mod tensor;

@@ -5,6 +5,7 @@ mod hostile;
 mod interp;
 mod repack;
 mod rows;
-mod simplify;
+#[cfg(feature = "gpu")]
+mod runtime;
 mod support;
 mod text;

@@ -2,6 +2,8 @@
 
 pub(crate) mod compare;
 pub(crate) mod files;
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
 pub(crate) mod graphs;
 pub(crate) mod rng;
 

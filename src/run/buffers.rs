@@ -1,0 +1,210 @@
+//! Memory on the device, all of it made when a session opens.
+//!
+//! There is one set of arenas: submissions run one after the other, so a batch may overwrite what the last one left.
+
+use crate::bundle::{Binding, Linear, Manifest, Port, Slot, Space, Variant};
+use crate::tensor::Sizes;
+
+use super::device::Device;
+use super::{Capacity, Error};
+
+/// Everything that kernels bind.
+pub(super) struct Arenas {
+    pub(super) sizes: wgpu::Buffer,
+    pub(super) inputs: wgpu::Buffer,
+    pub(super) values: wgpu::Buffer,
+    pub(super) status: wgpu::Buffer,
+    weights: Vec<wgpu::Buffer>,
+}
+
+/// Where everything lies at one capacity.
+pub(super) struct Layout {
+    pub(super) capacity: Capacity,
+    pub(super) inputs: Vec<Place>,
+    pub(super) outputs: Vec<Place>,
+    pub(super) inputs_bytes: u64,
+    values_bytes: u64,
+    pub(super) status_words: usize,
+    /// First byte of the status words in a download, after all outputs.
+    pub(super) status_at: u64,
+}
+
+/// Where a port lies.
+pub(super) struct Place {
+    pub(super) port: Port,
+    /// First byte in its arena.
+    pub(super) offset: u64,
+    /// First byte in a staging buffer.
+    pub(super) staged: u64,
+    /// Bytes per row or request.
+    pub(super) stride: u64,
+}
+
+fn arena_bytes(size: Linear, capacity: Capacity) -> u64 {
+    size.at(capacity.rows, capacity.requests).saturating_mul(4).max(16)
+}
+
+impl Layout {
+    /// The layout at a capacity, or at the largest one that fits if none is asked for.
+    pub(super) fn new(
+        device: &Device,
+        manifest: &Manifest,
+        variant: &Variant,
+        capacity: Option<Capacity>,
+    ) -> Result<Self, Error> {
+        let capacity = match capacity {
+            Some(capacity) => capacity.rounded(),
+            None => fitting(device, variant),
+        };
+        let inputs_bytes = fits(device, "input arena", variant.inputs_size, capacity)?;
+        let values_bytes = fits(device, "value arena", variant.values_size, capacity)?;
+        let mut inputs = places(&manifest.inputs, &variant.inputs, capacity, inputs_bytes)?;
+        for place in &mut inputs {
+            place.staged = place.offset;
+        }
+        let mut outputs = places(&manifest.outputs, &variant.outputs, capacity, values_bytes)?;
+        let mut status_at = 0;
+        for place in &mut outputs {
+            place.staged = status_at;
+            status_at += place.stride * place.capacity(capacity);
+        }
+        Ok(Self {
+            capacity,
+            inputs,
+            outputs,
+            inputs_bytes,
+            values_bytes,
+            status_words: variant.status.len() + 1,
+            status_at,
+        })
+    }
+
+    /// Bytes of the status words.
+    pub(super) fn status_bytes(&self) -> u64 {
+        (self.status_words as u64 * 4).max(16)
+    }
+}
+
+impl Place {
+    /// Bytes in a batch of these sizes.
+    pub(super) fn bytes(&self, sizes: Sizes) -> u64 {
+        let count = match self.port.space {
+            Space::Rows => sizes.rows,
+            Space::Requests => sizes.requests,
+        };
+        self.stride * count as u64
+    }
+
+    fn capacity(&self, capacity: Capacity) -> u64 {
+        u64::from(match self.port.space {
+            Space::Rows => capacity.rows,
+            Space::Requests => capacity.requests,
+        })
+    }
+}
+
+fn fitting(device: &Device, variant: &Variant) -> Capacity {
+    let fits = |&c: &Capacity| {
+        let allowed = allowed(device);
+        arena_bytes(variant.inputs_size, c) <= allowed && arena_bytes(variant.values_size, c) <= allowed
+    };
+    let sizes = std::iter::successors(Some(4096u32), |n| (*n > 64).then(|| n / 2));
+    let mut capacities = sizes.map(|n| Capacity { rows: n, requests: n });
+    let least = Capacity { rows: 1, requests: 1 }.rounded();
+    capacities.find(fits).unwrap_or(least)
+}
+
+/// A staging buffer holds an arena and 16 bytes more.
+fn allowed(device: &Device) -> u64 {
+    let report = device.report();
+    report.binding_bytes.min(report.buffer_bytes.saturating_sub(16))
+}
+
+fn fits(device: &Device, what: &str, size: Linear, capacity: Capacity) -> Result<u64, Error> {
+    let needed = arena_bytes(size, capacity);
+    let allowed = allowed(device);
+    if needed <= allowed {
+        return Ok(needed);
+    }
+    Err(Error::Limit {
+        what: format!("{what} for {} rows and {} requests", capacity.rows, capacity.requests),
+        needed,
+        allowed,
+        unit: "bytes",
+        limit: "max_storage_buffer_binding_size",
+    })
+}
+
+fn places(ports: &[Port], slots: &[Slot], capacity: Capacity, arena: u64) -> Result<Vec<Place>, Error> {
+    ports
+        .iter()
+        .map(|port| {
+            let slot = slots.iter().find(|slot| slot.name == port.name);
+            let slot = slot.ok_or_else(|| Error::Malformed(format!("`{}` has no place in its arena", port.name)))?;
+            let place = Place {
+                port: port.clone(),
+                offset: slot.offset.at(capacity.rows, capacity.requests).saturating_mul(4),
+                staged: 0,
+                stride: u64::from(slot.width) * 4,
+            };
+            let end = place.offset.saturating_add(place.stride * place.capacity(capacity));
+            if slot.width != port.width() || end > arena {
+                return Err(Error::Malformed(format!(
+                    "`{}` takes bytes {} to {end} of an arena of {arena}, {} elements a row where the port has {}",
+                    port.name,
+                    place.offset,
+                    slot.width,
+                    port.width(),
+                )));
+            }
+            Ok(place)
+        })
+        .collect()
+}
+
+impl Arenas {
+    pub(super) fn new(device: &Device, layout: &Layout, weights: Vec<wgpu::Buffer>) -> Result<Self, Error> {
+        use wgpu::BufferUsages as U;
+        let storage = U::STORAGE | U::COPY_DST | U::COPY_SRC;
+        Ok(Self {
+            sizes: buffer(device, "sizes", 16, U::UNIFORM | U::COPY_DST)?,
+            inputs: buffer(device, "input arena", layout.inputs_bytes, storage)?,
+            values: buffer(device, "value arena", layout.values_bytes, storage)?,
+            status: buffer(device, "status words", layout.status_bytes(), storage)?,
+            weights,
+        })
+    }
+
+    /// The buffer behind a binding of a kernel.
+    pub(super) fn buffer(&self, binding: Binding, kernel: &str) -> Result<&wgpu::Buffer, Error> {
+        match binding {
+            Binding::Sizes => Ok(&self.sizes),
+            Binding::Inputs | Binding::InputsVec4 => Ok(&self.inputs),
+            Binding::Values => Ok(&self.values),
+            Binding::Status => Ok(&self.status),
+            Binding::Weights(shard) | Binding::WeightsNative(shard) => {
+                self.weights.get(shard as usize).ok_or_else(|| {
+                    Error::Malformed(format!(
+                        "kernel `{kernel}` binds weight buffer {shard}, which is not there"
+                    ))
+                })
+            }
+        }
+    }
+}
+
+pub(super) fn buffer(
+    device: &Device,
+    label: &str,
+    size: u64,
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer, Error> {
+    device.guarded(&format!("{label} of {size} bytes"), || {
+        device.wgpu().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    })
+}

@@ -1,0 +1,362 @@
+//! Adapters, and a device that fails with an error instead of a panic.
+//!
+//! wgpu panics by default on an error that nobody captured, and when a driver loses the device during a poll. Both are
+//! taken in here: handlers are set before the first call, every group of calls runs in error scopes, every poll is
+//! guarded and has a timeout.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use crate::bundle::Rung;
+
+use super::{AdapterKind, AdapterQuery, DeviceOptions, Error, LimitsChoice, selftest};
+
+/// What there is to know about an adapter.
+#[derive(Clone, Debug)]
+pub struct AdapterReport {
+    /// Name, as the driver gives it.
+    pub name: String,
+    /// API it is reached through.
+    pub backend: &'static str,
+    /// What it is.
+    pub kind: AdapterKind,
+    /// Driver and its version.
+    pub driver: String,
+    /// Greatest bytes of one storage binding.
+    pub binding_bytes: u64,
+    /// Greatest bytes of one buffer.
+    pub buffer_bytes: u64,
+    /// Workgroup memory in bytes.
+    pub workgroup_bytes: u32,
+    /// Greatest invocations of a workgroup.
+    pub invocations: u32,
+    /// Storage buffers that one kernel can bind.
+    pub storage_buffers: u32,
+    /// Whether shaders may `enable f16`.
+    pub f16: bool,
+    /// Whether shaders may unpack halves from words.
+    pub packed_f16: bool,
+    /// Least and greatest subgroup size, where lanes can exchange values.
+    pub subgroups: Option<(u32, u32)>,
+    /// Whether kernels can be timed.
+    pub timestamps: bool,
+}
+
+impl AdapterReport {
+    fn new(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let mut report = Self {
+            name: info.name,
+            backend: info.backend.to_str(),
+            kind: kind(info.device_type),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+            binding_bytes: 0,
+            buffer_bytes: 0,
+            workgroup_bytes: 0,
+            invocations: 0,
+            storage_buffers: 0,
+            f16: false,
+            packed_f16: flags(adapter).contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32),
+            subgroups: Some((info.subgroup_min_size, info.subgroup_max_size)),
+            timestamps: false,
+        };
+        report.limit(&adapter.limits(), adapter.features());
+        report
+    }
+
+    /// Brings the report down to what a device was opened with.
+    fn limit(&mut self, limits: &wgpu::Limits, features: wgpu::Features) {
+        self.binding_bytes = limits.max_storage_buffer_binding_size;
+        self.buffer_bytes = limits.max_buffer_size;
+        self.workgroup_bytes = limits.max_compute_workgroup_storage_size;
+        self.invocations = limits.max_compute_invocations_per_workgroup;
+        self.storage_buffers = limits.max_storage_buffers_per_shader_stage;
+        self.f16 = features.contains(wgpu::Features::SHADER_F16);
+        self.timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY);
+        if !features.contains(wgpu::Features::SUBGROUP) {
+            self.subgroups = None;
+        }
+    }
+}
+
+fn kind(of: wgpu::DeviceType) -> AdapterKind {
+    match of {
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+        wgpu::DeviceType::Other => AdapterKind::Other,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+    }
+}
+
+fn flags(adapter: &wgpu::Adapter) -> wgpu::DownlevelFlags {
+    adapter.get_downlevel_capabilities().flags
+}
+
+/// All adapters that can compute, best first; [`AdapterQuery::Index`] counts in this order.
+#[must_use]
+pub fn adapters() -> Vec<AdapterReport> {
+    enumerate().iter().map(AdapterReport::new).collect()
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::all(),
+        // Validation layers of the driver are for whoever debugs wgpu.
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.retain(|a| flags(a).contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    // One GPU often shows under several APIs; GL is the least of them.
+    adapters.sort_by_key(|a| {
+        let info = a.get_info();
+        (kind(info.device_type), info.backend == wgpu::Backend::Gl)
+    });
+    adapters
+}
+
+fn choose(adapters: Vec<wgpu::Adapter>, query: &AdapterQuery) -> Result<wgpu::Adapter, Error> {
+    let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+    let fits = |i: usize, adapter: &wgpu::Adapter| match query {
+        AdapterQuery::Best => true,
+        AdapterQuery::Index(index) => i == *index,
+        AdapterQuery::Name(part) => adapter.get_info().name.to_lowercase().contains(&part.to_lowercase()),
+        AdapterQuery::Kind(wanted) => kind(adapter.get_info().device_type) == *wanted,
+    };
+    let found = adapters.into_iter().enumerate().find(|(i, a)| fits(*i, a));
+    found.map(|(_, adapter)| adapter).ok_or_else(|| Error::NoAdapter {
+        wanted: query.to_string(),
+        tried: wgpu::Instance::enabled_backend_features()
+            .iter_names()
+            .map(|(name, _)| name.to_lowercase())
+            .collect::<Vec<_>>()
+            .join(", "),
+        found: names,
+    })
+}
+
+/// An adapter opened for work. Shared by all runtimes on it and by all threads.
+pub struct Device {
+    wgpu: wgpu::Device,
+    queue: wgpu::Queue,
+    report: AdapterReport,
+    health: Arc<Health>,
+    timeout: Duration,
+    /// Outcome of the self-test of each rung, made when first asked for.
+    probes: [OnceLock<Result<(), Error>>; 3],
+}
+
+/// What the driver has said of itself.
+#[derive(Default)]
+struct Health {
+    lost: Mutex<Option<String>>,
+    uncaptured: Mutex<Option<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these hold is whole at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Health {
+    fn lose(&self, reason: String) {
+        lock(&self.lost).get_or_insert(reason);
+    }
+}
+
+impl Device {
+    /// Opens the adapter that `query` names.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] and [`Error::NoDevice`].
+    pub fn open(query: &AdapterQuery, options: &DeviceOptions) -> Result<Self, Error> {
+        let adapter = choose(enumerate(), query)?;
+        let mut report = AdapterReport::new(&adapter);
+        let mut features = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        features.set(wgpu::Features::SHADER_F16, !options.forbid_f16);
+        let features = features & adapter.features();
+        let limits = match options.limits {
+            LimitsChoice::Adapter => adapter.limits(),
+            LimitsChoice::Portable => wgpu::Limits::defaults().or_worse_values_from(&adapter.limits()),
+        };
+        report.limit(&limits, features);
+        let (wgpu, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("loopfm"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        }))
+        .map_err(|e| Error::NoDevice {
+            adapter: report.name.clone(),
+            why: e.to_string(),
+        })?;
+        let health = Arc::new(Health::default());
+        let uncaptured = Arc::clone(&health);
+        wgpu.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            lock(&uncaptured.uncaptured).get_or_insert(e.to_string());
+        }));
+        let lost = Arc::clone(&health);
+        wgpu.set_device_lost_callback(move |reason, message| {
+            lost.lose(format!("{reason:?} {message}").trim().to_lowercase());
+        });
+        Ok(Self {
+            wgpu,
+            queue,
+            report,
+            health,
+            timeout: options.timeout,
+            probes: Default::default(),
+        })
+    }
+
+    /// What the device offers, after options took their share.
+    #[must_use]
+    pub fn report(&self) -> &AdapterReport {
+        &self.report
+    }
+
+    /// The wgpu device, for callers with buffers of their own.
+    #[must_use]
+    pub fn wgpu(&self) -> &wgpu::Device {
+        &self.wgpu
+    }
+
+    /// The only queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Whether this device computes rightly what kernels of a rung need; tried once.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn probe(&self, rung: Rung) -> Result<(), Error> {
+        let once = &self.probes[rung as usize];
+        once.get_or_init(|| selftest::run(self, rung)).clone()
+    }
+
+    /// Does some wgpu calls; whatever wgpu has to say about them becomes an error.
+    pub(super) fn guarded<T>(&self, doing: &str, calls: impl FnOnce() -> T) -> Result<T, Error> {
+        self.alive(doing)?;
+        let filters = [
+            wgpu::ErrorFilter::Internal,
+            wgpu::ErrorFilter::Validation,
+            wgpu::ErrorFilter::OutOfMemory,
+        ];
+        let scopes = filters.map(|filter| self.wgpu.push_error_scope(filter));
+        let value = calls();
+        let mut errors = scopes.into_iter().rev().map(|scope| pollster::block_on(scope.pop()));
+        // All scopes must be popped, also after the first error.
+        let error = errors.by_ref().fold(None, Option::or);
+        match error {
+            None => self.alive(doing).map(|()| value),
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { doing: doing.into() }),
+            Some(e @ (wgpu::Error::Validation { .. } | wgpu::Error::Internal { .. })) => {
+                // A dead device refuses everything for reasons that tell nothing.
+                let _ = self.poll(wgpu::PollType::Poll);
+                self.alive(doing)?;
+                let (doing, message) = (doing.into(), e.to_string());
+                Err(match e {
+                    wgpu::Error::Internal { .. } => Error::Driver { doing, message },
+                    _ => Error::Bug { doing, message },
+                })
+            }
+        }
+    }
+
+    /// An error if the device has been lost, or if wgpu complained where nobody listened.
+    pub(super) fn alive(&self, doing: &str) -> Result<(), Error> {
+        if let Some(reason) = lock(&self.health.lost).clone() {
+            return Err(Error::Lost {
+                doing: doing.into(),
+                reason,
+            });
+        }
+        match lock(&self.health.uncaptured).take() {
+            None => Ok(()),
+            Some(message) => Err(Error::Bug {
+                doing: doing.into(),
+                message,
+            }),
+        }
+    }
+
+    /// Waits until a submission is done.
+    pub(super) fn wait(&self, submission: wgpu::SubmissionIndex, doing: &str) -> Result<(), Error> {
+        let outcome = self.poll(wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: Some(self.timeout),
+        });
+        if outcome.is_err() {
+            // The callback of a lost device runs in a poll that does not itself fail.
+            let _ = self.poll(wgpu::PollType::Poll);
+        }
+        self.alive(doing)?;
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(self.timed_out(doing)),
+            Err(e @ wgpu::PollError::WrongSubmissionIndex(..)) => Err(Error::Bug {
+                doing: doing.into(),
+                message: e.to_string(),
+            }),
+        }
+    }
+
+    /// Waits for the callback of a mapping whose submission is done. Another thread's poll may be the one that calls it.
+    pub(super) fn mapped(&self, mapping: &Mapping, doing: &str) -> Result<(), Error> {
+        let start = Instant::now();
+        let refused = |e: &str| Error::Bug {
+            doing: doing.into(),
+            message: format!("a buffer cannot be mapped: {e}"),
+        };
+        loop {
+            let answer = mapping.0.try_recv().or_else(|_| {
+                let _ = self.poll(wgpu::PollType::Poll);
+                mapping.0.recv_timeout(Duration::from_millis(10))
+            });
+            self.alive(doing)?;
+            match answer {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(e)) => return Err(refused(&e.to_string())),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(refused("it is gone")),
+                Err(mpsc::RecvTimeoutError::Timeout) if start.elapsed() > self.timeout => {
+                    return Err(self.timed_out(doing));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn poll(&self, kind: wgpu::PollType) -> Result<wgpu::PollStatus, wgpu::PollError> {
+        // wgpu 30 panics when the driver reports a lost device from within a poll; its own state stays usable.
+        catch_unwind(AssertUnwindSafe(|| self.wgpu.poll(kind))).unwrap_or_else(|_| {
+            self.health.lose("the driver failed during a poll".into());
+            Err(wgpu::PollError::Timeout)
+        })
+    }
+
+    fn timed_out(&self, doing: &str) -> Error {
+        Error::Timeout {
+            doing: doing.into(),
+            seconds: self.timeout.as_secs(),
+        }
+    }
+}
+
+/// A mapping under way.
+pub(super) struct Mapping(mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>);
+
+impl Mapping {
+    /// Asks for a whole buffer.
+    pub(super) fn start(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        buffer.map_async(mode, .., move |result| {
+            // Nobody waits any more if the receiver is gone.
+            let _ = sender.send(result);
+        });
+        Self(receiver)
+    }
+}

@@ -1,0 +1,246 @@
+//! Texts become pipelines, bindings become bind groups; once per session.
+
+use std::num::NonZeroU64;
+
+use indexmap::IndexMap;
+use rayon::prelude::*;
+
+use crate::bundle::{Binding, Kernel, Space, Variant};
+use crate::tensor::Sizes;
+
+use super::Error;
+use super::buffers::Arenas;
+use super::device::{Device, Mapping};
+
+/// Workgroups along one axis of a dispatch.
+const GRID_EDGE: u32 = 65_535;
+
+/// A kernel ready to be dispatched.
+pub(super) struct Loaded {
+    pub(super) name: String,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) bind_group: wgpu::BindGroup,
+    space: Space,
+    rows_per_group: u32,
+    groups_per_tile: u32,
+}
+
+impl Loaded {
+    /// Workgroups for a batch of these sizes, if there is anything to do.
+    pub(super) fn grid(&self, sizes: Sizes) -> Option<(u32, u32)> {
+        let count = match self.space {
+            Space::Rows => sizes.rows,
+            Space::Requests => sizes.requests,
+        };
+        let tiles = (count as u64).div_ceil(u64::from(self.rows_per_group.max(1)));
+        let total = tiles.saturating_mul(u64::from(self.groups_per_tile));
+        let x = total.min(u64::from(GRID_EDGE));
+        let y = total.div_ceil(u64::from(GRID_EDGE)).min(u64::from(GRID_EDGE));
+        // Both are at most the edge.
+        (total > 0).then_some((x as u32, y as u32))
+    }
+}
+
+/// What a shader may do with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Access {
+    Uniform,
+    Read,
+    Write,
+}
+
+impl Access {
+    fn of(binding: Binding) -> Self {
+        match binding {
+            Binding::Sizes => Self::Uniform,
+            Binding::Weights(_) | Binding::WeightsNative(_) | Binding::Inputs | Binding::InputsVec4 => Self::Read,
+            Binding::Values | Binding::Status => Self::Write,
+        }
+    }
+
+    fn entry(self, binding: usize) -> wgpu::BindGroupLayoutEntry {
+        let ty = match self {
+            Self::Uniform => wgpu::BufferBindingType::Uniform,
+            Self::Read => wgpu::BufferBindingType::Storage { read_only: true },
+            Self::Write => wgpu::BufferBindingType::Storage { read_only: false },
+        };
+        wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset: false,
+                // Spares a check at every dispatch; no shader binds less than one vec4.
+                min_binding_size: NonZeroU64::new(16),
+            },
+            count: None,
+        }
+    }
+}
+
+/// A pipeline and the layout of its only group.
+pub(super) struct Built {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// Compiles one text.
+pub(super) fn build(device: &Device, label: &str, wgsl: &str, access: &[Access]) -> Result<Built, Error> {
+    let entries: Vec<_> = access.iter().enumerate().map(|(i, a)| a.entry(i)).collect();
+    device.guarded(&format!("compile kernel `{label}`"), || {
+        let gpu = device.wgpu();
+        let label = Some(label);
+        let layout = gpu.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label,
+            entries: &entries,
+        });
+        let pipeline_layout = gpu.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = gpu.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+        });
+        let pipeline = gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: None,
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        Built { pipeline, layout }
+    })
+}
+
+impl Built {
+    /// Binds whole buffers, element `i` as binding `i`.
+    pub(super) fn bind(
+        &self,
+        device: &Device,
+        label: &str,
+        buffers: &[&wgpu::Buffer],
+    ) -> Result<wgpu::BindGroup, Error> {
+        let entries: Vec<_> = (0u32..)
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffer.as_entire_binding(),
+            })
+            .collect();
+        device.guarded(&format!("bind buffers of kernel `{label}`"), || {
+            device.wgpu().create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(label),
+                layout: &self.layout,
+                entries: &entries,
+            })
+        })
+    }
+}
+
+/// Loads all kernels of a variant; each text is compiled once, several at a time.
+pub(super) fn load(
+    device: &Device,
+    variant: &Variant,
+    texts: &IndexMap<String, String>,
+    arenas: &Arenas,
+) -> Result<Vec<Loaded>, Error> {
+    let key = |kernel: &Kernel| -> (String, Vec<Access>) {
+        (
+            kernel.wgsl.clone(),
+            kernel.bindings.iter().map(|b| Access::of(*b)).collect(),
+        )
+    };
+    let mut first_user: IndexMap<_, &Kernel> = IndexMap::new();
+    for kernel in &variant.kernels {
+        first_user.entry(key(kernel)).or_insert(kernel);
+    }
+    let texts_of: Vec<_> = first_user.iter().collect();
+    let built = texts_of
+        .into_par_iter()
+        .map(|((digest, access), kernel)| {
+            let text = texts.get(digest).ok_or_else(|| {
+                Error::Malformed(format!(
+                    "kernel `{}` names the text {digest}, which is not there",
+                    kernel.name
+                ))
+            })?;
+            build(device, &kernel.name, text, access)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    variant
+        .kernels
+        .iter()
+        .map(|kernel| {
+            let place = first_user.get_index_of(&key(kernel));
+            let built = place
+                .and_then(|i| built.get(i))
+                .ok_or_else(|| Error::Malformed(kernel.name.clone()))?;
+            let buffers = kernel
+                .bindings
+                .iter()
+                .map(|b| arenas.buffer(*b, &kernel.name))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Loaded {
+                name: kernel.name.clone(),
+                pipeline: built.pipeline.clone(),
+                bind_group: built.bind(device, &kernel.name, &buffers)?,
+                space: kernel.space,
+                rows_per_group: kernel.rows_per_group,
+                groups_per_tile: kernel.groups_per_tile,
+            })
+        })
+        .collect()
+}
+
+/// Runs one small kernel (binding 0 read, binding 1 written) and returns the words it wrote.
+pub(super) fn once(
+    device: &Device,
+    label: &str,
+    built: &Built,
+    input: &wgpu::Buffer,
+    words: usize,
+    groups: u32,
+) -> Result<Vec<u32>, Error> {
+    let bytes = (words as u64 * 4).max(16);
+    let (output, staging) = device.guarded(label, || {
+        let buffer = |usage| {
+            device.wgpu().create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        (
+            buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC),
+            buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        )
+    })?;
+    let group = built.bind(device, label, &[input, &output])?;
+    let submission = device.guarded(label, || {
+        let mut encoder = device
+            .wgpu()
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) });
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&built.pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(groups, 1, 1);
+        }
+        encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, bytes);
+        device.queue().submit([encoder.finish()])
+    })?;
+    let mapping = Mapping::start(&staging, wgpu::MapMode::Read);
+    device.wait(submission, label)?;
+    device.mapped(&mapping, label)?;
+    let view = staging.get_mapped_range(..).map_err(|e| Error::Bug {
+        doing: label.into(),
+        message: e.to_string(),
+    })?;
+    let mut out = bytemuck::pod_collect_to_vec::<u8, u32>(&view);
+    out.truncate(words);
+    Ok(out)
+}

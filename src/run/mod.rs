@@ -1,0 +1,46 @@
+//! Runs the kernels of a bundle through wgpu.
+//!
+//! Knows manifests, texts and words; how kernels were made is not its business. A [`Device`] is an adapter opened with
+//! all that it can do, a [`Runtime`] is one variant of one bundle loaded there. Nothing here panics on what a device or a
+//! driver does, and nothing trusts them either: weights are read back as checksums, arithmetic passes a self-test before
+//! a rung is used, every wait has an end.
+//!
+//! What a batch must look like ([`Batch`]) and what a caller may ask for are known without the feature `gpu` too.
+
+mod batch;
+mod error;
+mod options;
+
+#[cfg(feature = "gpu")]
+mod buffers;
+#[cfg(feature = "gpu")]
+mod device;
+#[cfg(feature = "gpu")]
+mod exec;
+#[cfg(feature = "gpu")]
+mod kernels;
+#[cfg(feature = "gpu")]
+mod profile;
+#[cfg(feature = "gpu")]
+mod runtime;
+#[cfg(feature = "gpu")]
+mod selftest;
+#[cfg(feature = "gpu")]
+mod staging;
+#[cfg(feature = "gpu")]
+mod transfer;
+#[cfg(feature = "gpu")]
+mod weights;
+
+pub use batch::{Batch, Chunk, REQUEST_OF_ROW, Requests};
+pub use error::{Error, Problem};
+pub use options::{AdapterKind, AdapterQuery, Capacity, DeviceOptions, LimitsChoice, Options, VariantChoice};
+
+#[cfg(feature = "gpu")]
+pub use device::{AdapterReport, Device, adapters};
+#[cfg(feature = "gpu")]
+pub use exec::{Ticket, Timings};
+#[cfg(feature = "gpu")]
+pub use profile::{KernelTime, Profile};
+#[cfg(feature = "gpu")]
+pub use runtime::{Report, Runtime};

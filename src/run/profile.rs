@@ -1,0 +1,139 @@
+//! How long each kernel takes, by the device's own clock.
+
+use std::time::Instant;
+
+use crate::tensor::{Sizes, Tensors};
+
+use super::buffers::buffer;
+use super::device::{Device, Mapping};
+use super::kernels::Loaded;
+use super::transfer::{Sink, mapped};
+use super::{Batch, Error, Runtime, Timings};
+
+/// Device time of one kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelTime {
+    /// Its name.
+    pub name: String,
+    /// Nanoseconds, summed over the parts of the batch.
+    pub nanoseconds: f64,
+}
+
+/// Where the time of a run goes.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Kernels in order; empty if the device cannot time them.
+    pub kernels: Vec<KernelTime>,
+    /// Host time; parts of the batch do not overlap while being profiled.
+    pub host: Timings,
+}
+
+impl Runtime {
+    /// Runs a batch with each kernel in a pass of its own between two timestamps.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`].
+    pub fn profile(&self, tensors: &Tensors) -> Result<Profile, Error> {
+        let start = Instant::now();
+        let batch = Batch::check(&self.manifest, tensors)?;
+        let chunks = batch.chunks(self.layout.capacity, self.has_request_outputs());
+        let mut host = Timings {
+            check: start.elapsed(),
+            ..Timings::default()
+        };
+        let mut sink = Sink::new(&self.layout.outputs, batch.sizes);
+        let profiler = Profiler::new(&self.device, self.kernels.len())?;
+        let mut nanoseconds = vec![0.0; self.kernels.len()];
+        for chunk in &chunks {
+            let flight = self.launch(self.pool.take(), &batch, chunk, profiler.as_ref(), &mut host)?;
+            self.land(flight, chunk, &mut sink, &mut host)?;
+            if let Some(profiler) = &profiler {
+                profiler.collect(&self.device, &mut nanoseconds)?;
+            }
+        }
+        let times = self
+            .kernels
+            .iter()
+            .zip(nanoseconds)
+            .map(|(kernel, nanoseconds)| KernelTime {
+                name: kernel.name.clone(),
+                nanoseconds,
+            });
+        Ok(Profile {
+            kernels: if profiler.is_some() {
+                times.collect()
+            } else {
+                Vec::new()
+            },
+            host,
+        })
+    }
+}
+
+/// Two timestamps for each kernel.
+pub(super) struct Profiler {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    readable: wgpu::Buffer,
+    count: u32,
+}
+
+impl Profiler {
+    fn new(device: &Device, kernels: usize) -> Result<Option<Self>, Error> {
+        let most = wgpu::QUERY_SET_MAX_QUERIES as usize;
+        if !device.report().timestamps || kernels == 0 || 2 * kernels > most {
+            return Ok(None);
+        }
+        use wgpu::BufferUsages as U;
+        let count = 2 * kernels as u32;
+        let bytes = u64::from(count) * u64::from(wgpu::QUERY_SIZE);
+        let queries = device.guarded("timestamps", || {
+            device.wgpu().create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count,
+            })
+        })?;
+        Ok(Some(Self {
+            queries,
+            resolved: buffer(device, "timestamps", bytes, U::QUERY_RESOLVE | U::COPY_SRC)?,
+            readable: buffer(device, "timestamps", bytes, U::MAP_READ | U::COPY_DST)?,
+            count,
+        }))
+    }
+
+    /// Records all kernels; those without work leave an empty pass, so that every timestamp is written.
+    pub(super) fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, kernels: &[Loaded], sizes: Sizes) {
+        for (i, kernel) in (0u32..).zip(kernels) {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(&kernel.name),
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &self.queries,
+                    beginning_of_pass_write_index: Some(2 * i),
+                    end_of_pass_write_index: Some(2 * i + 1),
+                }),
+            });
+            if let Some((x, y)) = kernel.grid(sizes) {
+                pass.set_pipeline(&kernel.pipeline);
+                pass.set_bind_group(0, &kernel.bind_group, &[]);
+                pass.dispatch_workgroups(x, y, 1);
+            }
+        }
+        encoder.resolve_query_set(&self.queries, 0..self.count, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, self.resolved.size());
+    }
+
+    /// Adds the times of the submission that has just been waited for.
+    fn collect(&self, device: &Device, nanoseconds: &mut [f64]) -> Result<(), Error> {
+        let doing = "read timestamps";
+        let mapping = device.guarded(doing, || Mapping::start(&self.readable, wgpu::MapMode::Read))?;
+        device.mapped(&mapping, doing)?;
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&mapped(device, &self.readable)?);
+        let period = f64::from(device.queue().get_timestamp_period());
+        for (sum, pair) in nanoseconds.iter_mut().zip(ticks.chunks_exact(2)) {
+            // Clocks of some devices step back between passes.
+            *sum += pair[1].saturating_sub(pair[0]) as f64 * period;
+        }
+        device.guarded(doing, || self.readable.unmap())
+    }
+}

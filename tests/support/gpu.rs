@@ -1,0 +1,25 @@
+//! The device that tests share.
+
+use std::sync::{Arc, OnceLock};
+
+use loopfm::run::{AdapterQuery, Device, DeviceOptions};
+
+/// The best adapter of this machine, opened once for all tests. Without one, says so and gives none; with
+/// `LOOPFM_REQUIRE_GPU=1` in the environment that is a failure.
+pub(crate) fn gpu() -> Option<Arc<Device>> {
+    static DEVICE: OnceLock<Option<Arc<Device>>> = OnceLock::new();
+    DEVICE.get_or_init(|| open(&DeviceOptions::default())).clone()
+}
+
+/// A device of a test's own.
+pub(crate) fn open(options: &DeviceOptions) -> Option<Arc<Device>> {
+    match Device::open(&AdapterQuery::Best, options) {
+        Ok(device) => Some(Arc::new(device)),
+        Err(e) => {
+            let required = std::env::var("LOOPFM_REQUIRE_GPU").is_ok_and(|v| v == "1");
+            assert!(!required, "LOOPFM_REQUIRE_GPU=1, but: {e}");
+            eprintln!("skipped: no adapter ({e})");
+            None
+        }
+    }
+}
