@@ -6,4 +6,5 @@ pub mod import;
 pub mod interp;
 pub mod ir;
 pub mod run;
+pub mod simplify;
 pub mod tensor;

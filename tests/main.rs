@@ -7,5 +7,6 @@ mod repack;
 mod rows;
 #[cfg(feature = "gpu")]
 mod runtime;
+mod simplify;
 mod support;
 mod text;

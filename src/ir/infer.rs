@@ -18,24 +18,21 @@ pub struct TypeError {
 
 type Typed = Result<TensorType, String>;
 
+/// In one row of a value; indices on a device are 32-bit.
+const MOST_ELEMENTS: usize = 1 << 31;
+
 /// The result type of `op` on operands of these types. Leaves, `cast`, `broadcast` and `reshape` carry their
 /// type as `declared`; for all others a declared type must equal the inferred one.
 ///
 /// # Errors
 /// [`TypeError`] naming the rule that is broken.
 pub fn infer(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Result<TensorType, TypeError> {
-    rule(op, args, declared)
+    declared
+        .map_or(Ok(()), sound)
+        .and_then(|()| rule(op, args, declared))
         .and_then(|ty| match declared {
             Some(d) if *d != ty => Err(format!("declared {d}, is {ty}")),
-            _ => Ok(ty),
-        })
-        .and_then(|ty| {
-            let symbolic = ty.shape.0.iter().filter(|d| d.is_symbolic()).count();
-            if symbolic > 1 {
-                Err(format!("{ty} has more than one symbolic extent"))
-            } else {
-                Ok(ty)
-            }
+            _ => sound(&ty).map(|()| ty),
         })
         .map_err(|why| TypeError {
             op: op.name(),
@@ -54,6 +51,17 @@ pub fn verify(g: &Graph) -> Result<(), TypeError> {
         infer(&n.op, &args, Some(&n.ty))?;
     }
     Ok(())
+}
+
+/// No type has two symbolic extents, or more elements in a row than a device can number.
+fn sound(ty: &TensorType) -> Result<(), String> {
+    let dims = &ty.shape.0;
+    let symbolic = dims.iter().filter(|d| d.is_symbolic()).count();
+    ensure(symbolic <= 1, || format!("{ty} has more than one symbolic extent"))?;
+    let count = dims.iter().try_fold(1_usize, |n, d| n.checked_mul(d.factor().max(1)));
+    ensure(count.is_some_and(|n| n <= MOST_ELEMENTS), || {
+        format!("{ty} has more than {MOST_ELEMENTS} elements")
+    })
 }
 
 fn rule(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Typed {
@@ -149,7 +157,7 @@ fn rule(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Typed {
             step,
         } => {
             let n = fixed(args[0], *axis)?;
-            ensure(start < stop && *stop <= n && *step > 0, || {
+            ensure(start < stop && *stop <= n && (1..=MOST_ELEMENTS).contains(step), || {
                 format!("{start}..{stop} step {step} of {n}")
             })?;
             Ok(replaced(args[0], *axis, Dim::Fixed((stop - start).div_ceil(*step))))

@@ -54,7 +54,7 @@ def fuxictr_class(name: str) -> type:
     import importlib.util
 
     root = Path(os.environ["LOOPFM_FUXICTR"]) / "model_zoo"
-    files = [f for f in root.rglob(f"{name}.py") if "_tf" not in str(f)]
+    files = sorted((f for f in root.rglob(f"{name}.py") if "_tf" not in str(f)), key=lambda f: len(str(f)))
     spec = importlib.util.spec_from_file_location(f"zoo_{name}", files[0])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

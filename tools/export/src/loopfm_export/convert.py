@@ -45,15 +45,41 @@ class Conversion:
         try:
             self._inputs([n for n in nodes if n.op == "placeholder"])
         except Refusal as e:
-            raise ExportError(str(e)) from e
+            raise self._error(e, None) from e
+        live = self._live(nodes)
         for n in nodes:
+            if n not in live:
+                continue
             if n.op == "get_attr":
                 self.env[n] = self._param(str(n.target), getattr(self.trace.program.graph_module, n.target))
             elif n.op == "call_function":
                 self._call(n)
             elif n.op == "output":
                 self._outputs(n)
-        return self.g.program()
+        try:
+            return self.g.program()
+        except Refusal as e:
+            raise self._error(e, e.place) from e
+
+    def _live(self, nodes: Iterable[FxNode]) -> set[FxNode]:
+        """What the named outputs need: assertions and branches without a use may hold ops that the graph lacks."""
+        (last,) = [n for n in nodes if n.op == "output"]
+        kinds = [s.kind.name for s in self.trace.program.graph_signature.output_specs]
+        names = iter(self.trace.outputs)
+        wanted = [v for v, k in zip(last.args[0], kinds) if k != "USER_OUTPUT" or next(names) is not None]
+        live, todo = {last}, [v for v in wanted if isinstance(v, FxNode)]
+        while todo:
+            n = todo.pop()
+            if n not in live:
+                live.add(n)
+                todo += n.all_input_nodes
+        return live
+
+    @staticmethod
+    def _error(e: Refusal, n: FxNode | None) -> ExportError:
+        if n is None:
+            return ExportError(str(e))
+        return ExportError(str(e), op=str(n.target), module=module_path(n), source=source_line(n))
 
     # ---- leaves
 
@@ -97,11 +123,11 @@ class Conversion:
         if isinstance(meta, (torch.SymInt, torch.SymBool, torch.SymFloat, int, float, bool)) or meta is None:
             if "wrap_with" not in name:
                 return  # sizes live in shapes; assertions have no result
-        self.g.scope = module_path(n)
+        self.g.scope, self.g.place = module_path(n), n
         try:
             self.env[n] = self._apply(n, name)
         except Refusal as e:
-            raise ExportError(str(e), op=name, module=self.g.scope, source=source_line(n)) from e
+            raise self._error(e, n) from e
 
     def _apply(self, n: FxNode, name: str) -> Any:
         if name in TRAIN_ONLY:

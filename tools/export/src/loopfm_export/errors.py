@@ -20,4 +20,11 @@ class ExportError(Exception):
 
 
 class Refusal(Exception):
-    """Raised where the op and its place are not known; the driver turns it into an ExportError that names them."""
+    """Raised where the op and its place are not known; the driver turns it into an ExportError that names them.
+
+    ``place`` is the node of the traced program to blame, where that is not the one at hand.
+    """
+
+    def __init__(self, reason: str, place: object = None):
+        super().__init__(reason)
+        self.place = place

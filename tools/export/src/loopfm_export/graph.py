@@ -3,6 +3,10 @@
 Promises: every node is well typed by the contract (checked here, so that a mistake shows where it is made), no two nodes
 are the same computation (common subexpressions are shared as they are emitted), nothing that no result needs is kept, and
 every broadcast and cast is a node of its own. Operands may be Python numbers: they become rank-0 constants.
+
+PyTorch code that works sequence first (nn.MultiheadAttention) views [L, B, E] as [L*B, E] for a matrix product and views it
+back. Written down, such a view tears rows apart. So while values are torn, ops on them are emitted on the untorn view
+[L, rows, E] instead; the torn reshapes are left without a use, and only one that an output needs is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from .errors import Refusal
-from .shapes import Extent, Shape, Sym, batch_axis, broadcast_shapes, check_reshape, show, volume
+from .shapes import Extent, Shape, Sym, apart, batch_axis, broadcast_shapes, keeps_rows, show, volume
 from .text import Node, Program
 
 UNARY = set(
@@ -30,12 +34,16 @@ class Graph:
         self.nodes: list[Node] = []
         self.outputs: dict[str, Node] = {}
         self.scope: str | None = None
+        self.place: object = None  # what is being converted, for errors found later
         self._seen: dict[tuple, Node] = {}
+        self._torn: dict[int, tuple[Node | None, object]] = {}  # id of a torn node -> its untorn view, its place
 
     def emit(self, op: str, args: Sequence[Node], dtype: str, shape: Sequence[Extent], **attrs: Any) -> Node:
         """The node for this computation: a new one, or the one emitted before."""
         shape = tuple(shape)
         batch_axis(shape)
+        if any(id(a) in self._torn for a in args) and (whole := self._emit_apart(op, args, dtype, shape, attrs)):
+            return whole
         plain = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in attrs.items())
         key = (op, tuple(map(id, args)), dtype, shape, repr(plain))
         if key not in self._seen:
@@ -51,7 +59,46 @@ class Graph:
             if id(n) not in live:
                 live.add(id(n))
                 todo += n.args
+        for n in self.nodes:
+            if id(n) in live and id(n) in self._torn:
+                text = f"a view as {show(n.shape)} of {show(n.args[0].shape)} moves elements between rows"
+                raise Refusal(text, self._torn[id(n)][1])
         return Program([n for n in self.nodes if id(n) in live], dict(self.outputs))
+
+    # ---- torn views
+
+    def _emit_apart(self, op: str, args: Sequence[Node], dtype: str, shape: Shape, attrs: dict[str, Any]) -> Node | None:
+        """The op on untorn views of its operands, where each has one and the op leaves axis 0 alone."""
+        if op in ("reshape", "gather", "take_along", "gru"):
+            return None
+        torn = [self._torn[id(a)][0] for a in args if id(a) in self._torn]
+        if None in torn or len({t.shape[:2] for t in torn}) != 1:
+            return None
+        lead = torn[0].shape[:2]
+        if shape[0] != Sym(lead[1].name, lead[0] * lead[1].times):
+            return None
+        views = []
+        for a in args:
+            if id(a) in self._torn:
+                views.append(self._torn[id(a)][0])
+            elif batch_axis(a.shape) is None:
+                views.append(a)
+            elif a.op == "broadcast" and batch_axis((source := a.args[0]).shape) is None:
+                if len(source.shape) == len(a.shape):
+                    source = self.reshape(source, source.shape[1:])  # axis 0 became rows: its extent was 1
+                views.append(self.broadcast(source, (*lead, *a.shape[1:])))
+            else:
+                return None
+        at = dict(attrs)
+        if 0 in at.get("axes", []) or at.get("axis") == 0 or at.get("perm", [0])[0] != 0:
+            return None
+        if "axes" in at:
+            at["axes"] = [i + 1 for i in at["axes"]]
+        if "axis" in at:
+            at["axis"] += 1
+        if "perm" in at:
+            at["perm"] = [0, *[i + 1 for i in at["perm"]]]
+        return self.reshape(self.emit(op, views, dtype, (*lead, *shape[1:]), **at), shape)
 
     # ---- leaves
 
@@ -139,10 +186,20 @@ class Graph:
 
     def reshape(self, x: Node, shape: Sequence[Extent]) -> Node:
         shape = tuple(shape)
-        check_reshape(x.shape, shape)
-        if x.op == "reshape":
+        if x.shape == shape:
+            return x
+        if id(x) in self._torn:
+            x = self._torn[id(x)][0] or x
+        elif x.op == "reshape":
             x = x.args[0]
-        return x if x.shape == shape else self.emit("reshape", [x], x.dtype, shape)
+        if x.shape == shape:
+            return x
+        keeps = keeps_rows(x.shape, shape)
+        node = self.emit("reshape", [x], x.dtype, shape)
+        if not keeps and id(node) not in self._torn:
+            view = apart(x.shape, shape)
+            self._torn[id(node)] = (self.reshape(x, view) if view else None, self.place)
+        return node
 
     def permute(self, x: Node, perm: Sequence[int]) -> Node:
         perm = list(perm)

@@ -60,10 +60,17 @@ def broadcast_shapes(a: Shape, b: Shape) -> Shape:
     return tuple(y if x == 1 else x for x, y in zip(*wide))
 
 
-def check_reshape(old: Shape, new: Shape) -> None:
-    """Same number of elements, and every row keeps its own: what lies before the batch axis is as large as it was."""
+def keeps_rows(old: Shape, new: Shape) -> bool:
+    """Whether a reshape leaves every row its own elements: what lies before the batch axis is as large as it was."""
     if volume(old) != volume(new):
         raise Refusal(f"reshape of {show(old)} to {show(new)} changes the number of elements")
     a, b = batch_axis(old), batch_axis(new)
-    if a is not None and prod(old[:a]) != prod(new[:b]):
-        raise Refusal(f"reshape of {show(old)} to {show(new)} moves elements between rows")
+    return a is None or prod(old[:a]) == prod(new[:b])
+
+
+def apart(old: Shape, new: Shape) -> Shape | None:
+    """``new`` with its leading K*rows as two axes, where ``old`` has L places before the rows: [L, (K/L)*rows, ..]."""
+    outer, first = prod(old[: batch_axis(old)]), new[0]
+    if not isinstance(first, Sym) or first.times % outer:
+        return None
+    return (outer, Sym(first.name, first.times // outer), *new[1:])

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from .errors import ExportError
 
+MAX_ROWS = 1 << 24  # torch asks for a bound where sizes are multiplied
 Taps = dict[str, str]  # output name -> submodule, or "submodule:in" for its input
 
 
@@ -149,7 +150,7 @@ def trace(module: torch.nn.Module, example: Any, taps: Taps, wanted: Any) -> Tra
         raise ExportError(f"inputs must share a leading batch axis, got {shapes}")
     if min(batches) < 2:
         raise ExportError(f"the example batch must have at least 2 rows (torch.export specialises 1), got {shapes}")
-    rows = torch.export.Dim("rows", min=1)
+    rows = torch.export.Dim("rows", min=1, max=MAX_ROWS)
     with torch.no_grad():
         names = output_names(_own_keys(wrapper, tensors), taps, wanted)
         try:
@@ -161,7 +162,8 @@ def trace(module: torch.nn.Module, example: Any, taps: Taps, wanted: Any) -> Tra
         except Exception as e:  # torch.export raises many types; its text names the user's line
             raise ExportError(f"torch.export refused the module: {type(e).__name__}: {str(e).strip()}") from e
         keep_whole = torch.export.default_decompositions()
-        for op in (torch.ops.aten.linear.default, torch.ops.aten.gru.input):
+        # linear and gru are ops of the graph; stack decomposes through a view that tears rows apart.
+        for op in (torch.ops.aten.linear.default, torch.ops.aten.gru.input, torch.ops.aten.stack.default):
             keep_whole.pop(op, None)
         program = program.run_decompositions(keep_whole)
     return Trace(wrapper, program, wrapper.names, names)

@@ -92,6 +92,8 @@ def _(c: Call) -> Node:
 @rule("_softmax.default", "_safe_softmax.default", "softmax.int", "_log_softmax.default")
 def _(c: Call) -> Node:
     g, x, name = c.g, c.value("self", c.dtype), str(c.node.target)
+    if not x.shape:
+        return g.const(0.0 if "_log_" in name else 1.0, "f32")  # of a scalar
     axis = c.axis("dim", len(x.shape))
     top = g.reduce("max", x, [axis])
     shifted = g.sub(x, top)

@@ -28,12 +28,18 @@ rule("log10.default")(lambda c: c.g.mul(c.g.unary("log", c.value("self", "f32"))
 rule("exp2.default")(lambda c: c.g.unary("exp", c.g.mul(c.value("self", "f32"), math.log(2))))
 
 
+# What arithmetic of two bools means.
+BOOL = {"add": "or", "max": "or", "mul": "and", "min": "and"}
+
+
 def _binary(op: str, *names: str) -> None:
     @rule(*names)
     def _(c: Call) -> Node:
-        b = c.value("other", c.dtype)
+        a, b = c.value("self", c.dtype), c.value("other", c.dtype)
+        if c.dtype == "bool":
+            return c.g.binary(BOOL.get(op, op), a, b)
         alpha = c.raw("alpha") if c.has("alpha") else 1
-        return c.g.binary(op, c.value("self", c.dtype), b if alpha == 1 else c.g.mul(b, alpha))
+        return c.g.binary(op, a, b if alpha == 1 else c.g.mul(b, alpha))
 
 
 _binary("add", "add.Tensor", "add.Scalar")

@@ -1,0 +1,148 @@
+//! Algebra before kernels: a graph becomes a cheaper graph with the same meaning.
+//!
+//! Each pass is a function from graph to graph, checked by typing its result again. All rules are directional: a
+//! rule fires only where the result is not worse, so the rounds end. Rules rewrite the graph alone: what they make of
+//! parameters (a slice of a weight, a column scaled by a variance) is itself graph, and the last pass evaluates in
+//! `f64` whatever no input reaches and rounds it once.
+//!
+//! One fact carries most rules: an input always has the batch in its shape and no op removes it, so *a value of
+//! fixed shape is a constant of the model*.
+//!
+//! Floating point: sums are reassociated and products distributed over sums, as documented at each rule, so results
+//! differ in the last bits; infinities and NaN come out as such, though not always at the same element (`x * 0` is
+//! never simplified). `-0.0 + 0.0` may keep its sign.
+
+mod affine;
+mod algebra;
+mod edit;
+mod flops;
+mod fold;
+mod matmul;
+mod sink;
+mod spread;
+mod views;
+
+use crate::interp::EvalError;
+use crate::ir::{Graph, TypeError, verify};
+use crate::tensor::Tensors;
+
+pub use flops::flops;
+
+/// A step of [`simplify`]: its name and what it does.
+pub type Pass = (&'static str, fn(&Graph, &mut Weights<'_>) -> Result<Graph, Fault>);
+
+/// Passes that only rearrange; repeated until nothing changes.
+const ROUND: &[Pass] = &[
+    ("views", views::run),
+    ("algebra", algebra::run),
+    ("sink", sink::run),
+    ("matmul", matmul::run),
+    ("affine", affine::run),
+    ("spread", spread::run),
+];
+
+/// Passes that run once, after the rounds.
+const LAST: &[Pass] = &[("fold", fold::run)];
+
+/// No model met needs more than half of these; each round ends with fewer nodes or cheaper ones.
+const ROUNDS: usize = 16;
+
+/// Parameters while passes run: those of the model and those that folding made.
+pub struct Weights<'a> {
+    /// The model's own.
+    pub given: &'a Tensors,
+    /// Folded ones.
+    pub folded: Tensors,
+}
+
+/// What a pass may run into.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A rule built an operation that does not type: a bug.
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    /// A constant could not be evaluated: weights that do not fit the graph.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+}
+
+/// A graph that could not be simplified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An input whose shape does not depend on the batch.
+    #[error("input `{input}` is {seen}: the first extent of an input is a number of rows or requests")]
+    FixedInput {
+        /// The input.
+        input: String,
+        /// Its type.
+        seen: String,
+    },
+    /// A pass failed.
+    #[error("pass `{pass}`: {source}")]
+    Pass {
+        /// Its name.
+        pass: &'static str,
+        /// Why.
+        source: Fault,
+    },
+}
+
+/// Names of the passes in the order of their first run.
+pub fn passes() -> impl Iterator<Item = &'static str> {
+    ROUND.iter().chain(LAST).map(|(name, _)| *name)
+}
+
+/// The simplified graph and exactly the parameters it reads. Inputs and outputs stay as declared, in order, also
+/// inputs that nothing reads any more: a batch still gives them.
+///
+/// # Errors
+/// [`Error`] when an input lacks the batch, or weights do not fit the graph.
+pub fn simplify(graph: &Graph, weights: &Tensors) -> Result<(Graph, Tensors), Error> {
+    simplify_observed(graph, weights, &mut |_, _| {})
+}
+
+/// [`simplify`], showing the graph after each pass that changed it.
+///
+/// # Errors
+/// As [`simplify`].
+pub fn simplify_observed(
+    graph: &Graph,
+    weights: &Tensors,
+    seen: &mut dyn FnMut(&'static str, &Graph),
+) -> Result<(Graph, Tensors), Error> {
+    if let Some((_, name, ty)) = graph.inputs().find(|(_, _, ty)| ty.shape.symbolic().is_none()) {
+        return Err(Error::FixedInput {
+            input: name.to_owned(),
+            seen: ty.to_string(),
+        });
+    }
+    let mut weights = Weights {
+        given: weights,
+        folded: Tensors::new(),
+    };
+    let mut step = |g: Graph, &(pass, run): &Pass| {
+        let checked = |g: Graph| verify(&g).map(|()| g).map_err(Fault::from);
+        let next = run(&g, &mut weights)
+            .and_then(checked)
+            .map_err(|source| Error::Pass { pass, source })?;
+        if next != g {
+            seen(pass, &next);
+        }
+        Ok(next)
+    };
+    let mut g = step(graph.clone(), &("live", |g, _| Ok(edit::live(g)?)))?;
+    for _ in 0..ROUNDS {
+        let before = g.clone();
+        g = ROUND.iter().try_fold(g, &mut step)?;
+        if g == before {
+            break;
+        }
+    }
+    g = LAST.iter().try_fold(g, &mut step)?;
+    let used = |name: &str| {
+        let tensor = weights.folded.get(name).or_else(|| weights.given.get(name));
+        tensor.map(|t| (name.to_owned(), t.clone()))
+    };
+    let used = g.params().filter_map(|(_, name, _)| used(name)).collect();
+    Ok((g, used))
+}

@@ -1,0 +1,252 @@
+//! Views of views: `reshape`, `permute`, `broadcast`, `slice`, `concat` and `gather` that compose to fewer of them.
+//!
+//! All rules move elements only, so they are exact.
+
+use super::edit::{Replaced, constant, pad, peephole, trim};
+use super::{Fault, Weights};
+use crate::ir::{Graph, Op, Value};
+use crate::tensor::{Dim, Shape};
+
+pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
+    Ok(peephole(g, &[reshape, permute, broadcast, slice, concat, gather])?)
+}
+
+/// `reshape(reshape(x)) = reshape(x)`; one to the operand's own shape is nothing.
+fn reshape(g: &mut Graph, v: Value) -> Replaced {
+    if *g.op(v) != Op::Reshape {
+        return Ok(None);
+    }
+    let (x, to) = (g.args(v)[0], g.shape(v).clone());
+    if *g.shape(x) == to {
+        return Ok(Some(x));
+    }
+    if *g.op(x) == Op::Reshape {
+        let inner = g.args(x)[0];
+        return g.reshape(inner, &to).map(Some);
+    }
+    Ok(None)
+}
+
+/// `permute(permute(x))` is one permutation; where only axes of extent 1 move it is a reshape.
+fn permute(g: &mut Graph, v: Value) -> Replaced {
+    let Op::Permute(perm) = g.op(v).clone() else {
+        return Ok(None);
+    };
+    let x = g.args(v)[0];
+    let dims = &g.shape(x).0;
+    if perm.iter().filter(|a| dims[**a] != Dim::Fixed(1)).is_sorted() {
+        let to = g.shape(v).clone();
+        return g.reshape(x, &to).map(Some);
+    }
+    if let Op::Permute(inner) = g.op(x) {
+        let both: Vec<usize> = perm.iter().map(|a| inner[*a]).collect();
+        let source = g.args(x)[0];
+        return g.permute(source, &both).map(Some);
+    }
+    Ok(None)
+}
+
+/// `broadcast(broadcast(x)) = broadcast(x)`; leading axes of extent 1 need no reshape before it.
+fn broadcast(g: &mut Graph, v: Value) -> Replaced {
+    if *g.op(v) != Op::Broadcast {
+        return Ok(None);
+    }
+    let (x, to) = (g.args(v)[0], g.shape(v).clone());
+    if *g.shape(x) == to {
+        return Ok(Some(x));
+    }
+    let inner = match g.op(x) {
+        Op::Broadcast => g.args(x)[0],
+        // A parameter's own leading units stay with it: trimming them would only add a node.
+        Op::Reshape if g.shape(x).0.first() == Some(&Dim::Fixed(1)) => trim(g, x)?,
+        _ => return Ok(None),
+    };
+    g.broadcast(inner, &to).map(Some)
+}
+
+/// A slice of a whole axis is nothing, of a slice one slice, of a broadcast axis no slice; a slice of a concatenation
+/// takes only the parts it meets; a slice of a permutation is a permuted slice.
+fn slice(g: &mut Graph, v: Value) -> Replaced {
+    let Op::Slice {
+        axis,
+        start,
+        stop,
+        step,
+    } = *g.op(v)
+    else {
+        return Ok(None);
+    };
+    let (x, to) = (g.args(v)[0], g.shape(v).clone());
+    if *g.shape(x) == to {
+        return Ok(Some(x));
+    }
+    let args = g.args(x).to_vec();
+    match g.op(x).clone() {
+        Op::Slice {
+            axis: a,
+            start: s,
+            step: k,
+            ..
+        } if a == axis => {
+            let op = Op::Slice {
+                axis,
+                start: s + start * k,
+                stop: s + (stop - 1) * k + 1,
+                step: k * step,
+            };
+            g.apply(op, &args).map(Some)
+        }
+        Op::Broadcast => {
+            let lead = to.rank() - g.shape(args[0]).rank();
+            let repeated = axis < lead || g.shape(args[0]).0[axis - lead] == Dim::Fixed(1);
+            let part = if repeated {
+                args[0]
+            } else {
+                let op = Op::Slice {
+                    axis: axis - lead,
+                    start,
+                    stop,
+                    step,
+                };
+                g.apply(op, &args)?
+            };
+            g.broadcast(part, &to).map(Some)
+        }
+        Op::Permute(perm) => {
+            let op = Op::Slice {
+                axis: perm[axis],
+                start,
+                stop,
+                step,
+            };
+            let part = g.apply(op, &args)?;
+            g.permute(part, &perm).map(Some)
+        }
+        Op::Concat(a) if a == axis && step == 1 => {
+            let mut parts = Vec::new();
+            let mut at = 0;
+            for part in args {
+                let n = g.shape(part).0[axis].factor();
+                let (from, till) = (start.max(at), stop.min(at + n));
+                if from < till {
+                    parts.push(g.slice(part, axis, from - at, till - at)?);
+                }
+                at += n;
+            }
+            g.concat(&parts, axis).map(Some)
+        }
+        Op::Concat(a) if a != axis => {
+            let slice = |x: &Value| {
+                let op = Op::Slice {
+                    axis,
+                    start,
+                    stop,
+                    step,
+                };
+                g.apply(op, &[*x])
+            };
+            let parts = args.iter().map(slice).collect::<Result<Vec<_>, _>>()?;
+            g.concat(&parts, a).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A concatenation of concatenations is one; neighbouring slices of one value are one slice; repetitions of an axis of
+/// extent 1 are a broadcast; of broadcasts along common axes a broadcast.
+fn concat(g: &mut Graph, v: Value) -> Replaced {
+    let Op::Concat(axis) = *g.op(v) else {
+        return Ok(None);
+    };
+    let (args, to) = (g.args(v).to_vec(), g.shape(v).clone());
+    if args.iter().all(|a| *a == args[0]) && g.shape(args[0]).0[axis] == Dim::Fixed(1) {
+        return g.broadcast(args[0], &to).map(Some);
+    }
+    let mut parts: Vec<Value> = Vec::new();
+    for a in &args {
+        let inner = if *g.op(*a) == Op::Concat(axis) {
+            g.args(*a)
+        } else {
+            &[*a]
+        };
+        parts.extend(inner);
+    }
+    let mut merged: Vec<Value> = Vec::new();
+    for part in parts {
+        match merged.last().and_then(|last| adjoining(g, *last, part, axis)) {
+            Some((x, start, stop)) => {
+                merged.pop();
+                merged.push(g.slice(x, axis, start, stop)?);
+            }
+            None => merged.push(part),
+        }
+    }
+    if merged != args {
+        return g.concat(&merged, axis).map(Some);
+    }
+    common_broadcast(g, &args, axis, &to)
+}
+
+/// Two slices of one value that lie side by side: the value, where the first starts and where the second stops.
+fn adjoining(g: &Graph, x: Value, y: Value, along: usize) -> Option<(Value, usize, usize)> {
+    let parts = |v: Value| match *g.op(v) {
+        Op::Slice {
+            axis,
+            start,
+            stop,
+            step: 1,
+        } if axis == along => Some((g.args(v)[0], start, stop)),
+        _ => None,
+    };
+    let ((a, start, middle), (b, next, stop)) = (parts(x)?, parts(y)?);
+    (a == b && middle == next).then_some((a, start, stop))
+}
+
+/// `concat(broadcast(x), broadcast(y)) = broadcast(concat(x, y))` over axes that all parts repeat.
+fn common_broadcast(g: &mut Graph, args: &[Value], axis: usize, to: &Shape) -> Replaced {
+    if args.iter().any(|a| *g.op(*a) != Op::Broadcast) {
+        return Ok(None);
+    }
+    let mut inner = Vec::new();
+    for a in args {
+        let x = g.args(*a)[0];
+        inner.push(pad(g, x, to.rank())?);
+    }
+    let whole = |i: usize| i == axis || inner.iter().any(|x| g.shape(*x).0[i] != Dim::Fixed(1));
+    let dims = |a: Value| {
+        let dim = |(i, d): (usize, &Dim)| if whole(i) { *d } else { Dim::Fixed(1) };
+        Shape(g.shape(a).0.iter().enumerate().map(dim).collect())
+    };
+    let shapes: Vec<Shape> = args.iter().map(|a| dims(*a)).collect();
+    if shapes[0] == *g.shape(args[0]) {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    for (x, shape) in inner.into_iter().zip(&shapes) {
+        parts.push(g.broadcast(x, shape)?);
+    }
+    let joined = g.concat(&parts, axis)?;
+    g.broadcast(joined, to).map(Some)
+}
+
+/// A lookup by repeated or reshaped indices is a repeated or reshaped lookup: `x[view(i)] = view(x[i])`.
+fn gather(g: &mut Graph, v: Value) -> Replaced {
+    let (Op::Gather(0), &[table, index]) = (g.op(v), g.args(v)) else {
+        return Ok(None);
+    };
+    // The map from rows to requests stays where every reader looks for it.
+    if !constant(g, table) || !matches!(g.op(index), Op::Broadcast | Op::Reshape) {
+        return Ok(None);
+    }
+    let (reshaped, to) = (*g.op(index) == Op::Reshape, g.shape(v).clone());
+    let mut inner = g.args(index)[0];
+    if !reshaped {
+        inner = pad(g, inner, g.shape(index).rank())?;
+    }
+    let rows = g.gather(table, inner)?;
+    if reshaped {
+        g.reshape(rows, &to).map(Some)
+    } else {
+        g.broadcast(rows, &to).map(Some)
+    }
+}
