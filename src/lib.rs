@@ -5,6 +5,8 @@ pub mod container;
 pub mod import;
 pub mod interp;
 pub mod ir;
+pub mod model;
+pub mod nn;
 pub mod run;
 pub mod simplify;
 pub mod tensor;

@@ -5,8 +5,8 @@ mod hostile;
 mod interp;
 mod repack;
 mod rows;
-#[cfg(feature = "gpu")]
 mod runtime;
 mod simplify;
 mod support;
 mod text;
+#[cfg(feature = "gpu")]
