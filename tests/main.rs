@@ -3,10 +3,12 @@
 mod golden;
 mod hostile;
 mod interp;
+mod models;
+mod nn;
 mod repack;
 mod rows;
+#[cfg(feature = "gpu")]
 mod runtime;
 mod simplify;
 mod support;
 mod text;
-#[cfg(feature = "gpu")]

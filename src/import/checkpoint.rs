@@ -144,7 +144,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
     let mut text = String::new();
     let file = File::open(path).map_err(failed)?;
     file.take(MAX_JSON + 1).read_to_string(&mut text).map_err(failed)?;
-    let refused = |why: String| Error::Index {
+    let refused = |why: String| Error::Json {
         path: path.to_path_buf(),
         why,
     };

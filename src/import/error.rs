@@ -18,7 +18,7 @@ pub enum Error {
     EmptyFolder { path: PathBuf },
 
     #[error("`{}`: {why}", path.display())]
-    Index { path: PathBuf, why: String },
+    Json { path: PathBuf, why: String },
     #[error("`{}`: shard name `{name}` is not the plain name of a file", path.display())]
     ShardName { path: PathBuf, name: String },
     #[error("`{}`: shard `{name}` leads out of its folder, to `{}`", path.display(), target.display())]

@@ -22,7 +22,7 @@ struct Index {
 
 /// Opens every shard that an index names and checks that together they hold what it says.
 pub(super) fn open(path: &Path) -> Result<Vec<Shard>, Error> {
-    let index: Index = serde_json::from_str(&read_text(path)?).map_err(|e| Error::Index {
+    let index: Index = serde_json::from_str(&read_text(path)?).map_err(|e| Error::Json {
         path: path.to_path_buf(),
         why: e.to_string(),
     })?;
@@ -31,7 +31,7 @@ pub(super) fn open(path: &Path) -> Result<Vec<Shard>, Error> {
         tensors_of.entry(shard).or_default().insert(tensor);
     }
     if tensors_of.len() > MAX_SHARDS {
-        return Err(Error::Index {
+        return Err(Error::Json {
             path: path.to_path_buf(),
             why: format!("names {} shards, at most {MAX_SHARDS} are read", tensors_of.len()),
         });
