@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Mapping
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .errors import ExportError
 from .text import Program, render
@@ -36,7 +37,18 @@ def write_model(path: Any, program: Program, weights: Mapping[str, torch.Tensor]
     metadata = {GRAPH: render(program), FORMAT: "1", MODEL: model, SOURCE: source}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: stored(weights[k], k, storage) for k in names}
-    save_file(tensors, str(path), metadata={k: v for k, v in metadata.items() if v is not None})
+    data = save(tensors, metadata={k: v for k, v in metadata.items() if v is not None})
+    Path(path).write_bytes(_ordered(data))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The file with its metadata in order of key, which safetensors leaves to chance: equal models, equal bytes."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors start on a multiple of 8; their offsets count from there
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def read_model(path: Any) -> tuple[str, dict[str, np.ndarray]]:
@@ -54,7 +66,7 @@ def write_golden(path: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any
     if label is not None:
         tensors["label"] = label
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: stored(torch.as_tensor(v), k) for k, v in tensors.items()}, str(path))
+    Path(path).write_bytes(save({k: stored(torch.as_tensor(v), k) for k, v in tensors.items()}))
 
 
 def read_golden(path: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
