@@ -3,11 +3,11 @@
 //! Ids are checked here because a shader cannot: reading beyond a table is no error there but another row's values.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crate::bundle::{IdCheck, Manifest, Port, Space};
 use crate::tensor::{DType, Data, HostTensor, Sizes, Tensors};
 
+use super::split::{self, Chunk, Requests};
 use super::{Capacity, Error, Problem};
 
 /// The reserved input that maps rows to requests.
@@ -96,150 +96,18 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn chunks(&self, capacity: Capacity, all_requests: bool) -> Vec<Chunk> {
         let Sizes { rows, requests } = self.sizes;
-        let (row_capacity, request_capacity) = (capacity.rows as usize, capacity.requests as usize);
         if rows == 0 && !(all_requests && requests > 0) {
             return Vec::new();
         }
-        if rows <= row_capacity && requests <= request_capacity {
+        if rows <= capacity.rows as usize && requests <= capacity.requests as usize {
             return vec![Chunk {
                 rows: 0..rows,
                 requests: Requests::Range(0..requests),
                 mapped: None,
             }];
         }
-        let mut split = Split::new(requests.max(1));
-        for row in 0..rows {
-            split.push(row, self.mapping.of(row), row_capacity, request_capacity);
-        }
-        split.finish(rows);
-        if all_requests {
-            split.rest(rows, request_capacity);
-        }
-        split.chunks
-    }
-}
-
-/// Rows and requests that are run at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// Rows of the batch.
-    pub rows: Range<usize>,
-    /// Requests of the batch that these rows belong to.
-    pub requests: Requests,
-    /// Place among `requests` for each row, where that is not what the batch says.
-    pub mapped: Option<Vec<i32>>,
-}
-
-impl Chunk {
-    /// Rows and requests of the chunk.
-    #[must_use]
-    pub fn sizes(&self) -> Sizes {
-        Sizes {
-            rows: self.rows.len(),
-            requests: self.requests.len(),
-        }
-    }
-
-    /// Consecutive parts of what a space counts: first place in the chunk, places in the batch.
-    #[must_use]
-    pub fn runs(&self, space: Space) -> Vec<(usize, Range<usize>)> {
-        match (space, &self.requests) {
-            (Space::Rows, _) => vec![(0, self.rows.clone())],
-            (Space::Requests, Requests::Range(range)) => vec![(0, range.clone())],
-            (Space::Requests, Requests::List(list)) => list.iter().enumerate().map(|(i, &r)| (i, r..r + 1)).collect(),
-        }
-    }
-}
-
-/// Some requests of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Requests {
-    /// Consecutive ones.
-    Range(Range<usize>),
-    /// Any.
-    List(Vec<usize>),
-}
-
-impl Requests {
-    fn of(list: Vec<usize>) -> Self {
-        let first = list.first().copied().unwrap_or(0);
-        if list.iter().enumerate().all(|(i, &r)| r == first + i) {
-            Self::Range(first..first + list.len())
-        } else {
-            Self::List(list)
-        }
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Range(range) => range.len(),
-            Self::List(list) => list.len(),
-        }
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Rows being dealt out to chunks.
-struct Split {
-    chunks: Vec<Chunk>,
-    start: usize,
-    requests: Vec<usize>,
-    mapped: Vec<i32>,
-    /// For each request one more than the chunk that it was last seen in, and its place there.
-    seen: Vec<(usize, i32)>,
-}
-
-impl Split {
-    fn new(requests: usize) -> Self {
-        Self {
-            chunks: Vec::new(),
-            start: 0,
-            requests: Vec::new(),
-            mapped: Vec::new(),
-            seen: vec![(0, 0); requests],
-        }
-    }
-
-    fn push(&mut self, row: usize, request: usize, row_capacity: usize, request_capacity: usize) {
-        let fresh = self.seen[request].0 != self.chunks.len() + 1;
-        if row - self.start == row_capacity || (fresh && self.requests.len() == request_capacity) {
-            self.finish(row);
-        }
-        let chunk = self.chunks.len() + 1;
-        if self.seen[request].0 != chunk {
-            // Capacities are u32 and below i32::MAX by the device's limits.
-            self.seen[request] = (chunk, i32::try_from(self.requests.len()).unwrap_or(i32::MAX));
-            self.requests.push(request);
-        }
-        self.mapped.push(self.seen[request].1);
-    }
-
-    fn finish(&mut self, end: usize) {
-        if self.start < end {
-            self.chunks.push(Chunk {
-                rows: self.start..end,
-                requests: Requests::of(std::mem::take(&mut self.requests)),
-                mapped: Some(std::mem::take(&mut self.mapped)),
-            });
-            self.start = end;
-        }
-    }
-
-    /// Chunks of the requests that no row asked for.
-    fn rest(&mut self, end: usize, request_capacity: usize) {
-        let unseen: Vec<usize> = (0..self.seen.len()).filter(|&r| self.seen[r].0 == 0).collect();
-        self.chunks.extend(unseen.chunks(request_capacity).map(|part| Chunk {
-            rows: end..end,
-            requests: Requests::of(part.to_vec()),
-            mapped: Some(Vec::new()),
-        }));
+        let request_of_row = |row| self.mapping.of(row);
+        split::deal(self.sizes, request_of_row, capacity, all_requests)
     }
 }
 
@@ -269,7 +137,7 @@ pub(super) fn space_name(space: Space) -> &'static str {
 
 fn unknown(manifest: &Manifest, tensors: &Tensors) -> Vec<Problem> {
     let names = || manifest.inputs.iter().map(|p| p.name.clone()).collect();
-    let known = |name: &String| name == REQUEST_OF_ROW || manifest.inputs.iter().any(|p| p.name == *name);
+    let known = |name: &String| manifest.inputs.iter().any(|p| p.name == *name);
     let unknown = tensors.keys().filter(|name| !known(name));
     unknown
         .map(|name| Problem::Unknown {

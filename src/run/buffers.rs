@@ -66,9 +66,12 @@ impl Layout {
         let mut status_at = 0;
         for place in &mut outputs {
             place.staged = status_at;
-            status_at += place.stride * place.capacity(capacity);
+            status_at = place
+                .stride
+                .saturating_mul(place.capacity(capacity))
+                .saturating_add(status_at);
         }
-        Ok(Self {
+        let layout = Self {
             capacity,
             inputs,
             outputs,
@@ -76,7 +79,21 @@ impl Layout {
             values_bytes,
             status_words: variant.status.len() + 1,
             status_at,
-        })
+        };
+        // Outputs may share memory on the device and so be more than their arena.
+        within(
+            "max_buffer_size",
+            device.report().buffer_bytes,
+            "outputs",
+            capacity,
+            layout.download_bytes(),
+        )?;
+        Ok(layout)
+    }
+
+    /// Bytes of a download: all outputs, then the status words.
+    pub(super) fn download_bytes(&self) -> u64 {
+        self.status_at.saturating_add(self.status_bytes())
     }
 
     /// Bytes of the status words.
@@ -121,8 +138,16 @@ fn allowed(device: &Device) -> u64 {
 }
 
 fn fits(device: &Device, what: &str, size: Linear, capacity: Capacity) -> Result<u64, Error> {
-    let needed = arena_bytes(size, capacity);
-    let allowed = allowed(device);
+    within(
+        "max_storage_buffer_binding_size",
+        allowed(device),
+        what,
+        capacity,
+        arena_bytes(size, capacity),
+    )
+}
+
+fn within(limit: &'static str, allowed: u64, what: &str, capacity: Capacity, needed: u64) -> Result<u64, Error> {
     if needed <= allowed {
         return Ok(needed);
     }
@@ -131,7 +156,7 @@ fn fits(device: &Device, what: &str, size: Linear, capacity: Capacity) -> Result
         needed,
         allowed,
         unit: "bytes",
-        limit: "max_storage_buffer_binding_size",
+        limit,
     })
 }
 
@@ -147,7 +172,9 @@ fn places(ports: &[Port], slots: &[Slot], capacity: Capacity, arena: u64) -> Res
                 staged: 0,
                 stride: u64::from(slot.width) * 4,
             };
-            let end = place.offset.saturating_add(place.stride * place.capacity(capacity));
+            let end = place
+                .offset
+                .saturating_add(place.stride.saturating_mul(place.capacity(capacity)));
             if slot.width != port.width() || end > arena {
                 return Err(Error::Malformed(format!(
                     "`{}` takes bytes {} to {end} of an arena of {arena}, {} elements a row where the port has {}",

@@ -10,7 +10,10 @@
 mod batch;
 mod error;
 mod options;
+mod split;
 
+#[cfg(feature = "gpu")]
+mod adapter;
 #[cfg(feature = "gpu")]
 mod buffers;
 #[cfg(feature = "gpu")]
@@ -32,12 +35,15 @@ mod transfer;
 #[cfg(feature = "gpu")]
 mod weights;
 
-pub use batch::{Batch, Chunk, REQUEST_OF_ROW, Requests};
+pub use batch::{Batch, REQUEST_OF_ROW};
 pub use error::{Error, Problem};
 pub use options::{AdapterKind, AdapterQuery, Capacity, DeviceOptions, LimitsChoice, Options, VariantChoice};
+pub use split::{Chunk, Requests};
 
 #[cfg(feature = "gpu")]
-pub use device::{AdapterReport, Device, adapters};
+pub use adapter::{AdapterReport, adapters};
+#[cfg(feature = "gpu")]
+pub use device::Device;
 #[cfg(feature = "gpu")]
 pub use exec::{Ticket, Timings};
 #[cfg(feature = "gpu")]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::bundle::{Bundle, Manifest, Rung, Space, Variant};
 
+use super::adapter::AdapterReport;
 use super::buffers::{Arenas, Layout};
-use super::device::{AdapterReport, Device};
+use super::device::Device;
 use super::kernels::{self, Loaded};
 use super::staging::Pool;
 use super::{Capacity, Error, Options, VariantChoice, weights};

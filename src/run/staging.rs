@@ -41,8 +41,7 @@ impl Staging {
     fn new(device: &Device, layout: &Layout) -> Result<Self, Error> {
         use wgpu::BufferUsages as U;
         let upload = buffer(device, "upload", layout.inputs_bytes + 16, U::MAP_WRITE | U::COPY_SRC)?;
-        let bytes = layout.status_at + layout.status_bytes();
-        let download = buffer(device, "download", bytes, U::MAP_READ | U::COPY_DST)?;
+        let download = buffer(device, "download", layout.download_bytes(), U::MAP_READ | U::COPY_DST)?;
         let uploading = device.guarded("map upload", || Mapping::start(&upload, wgpu::MapMode::Write))?;
         Ok(Self {
             upload,
