@@ -1,5 +1,6 @@
 //! The one test binary.
 
+mod bounds;
 mod golden;
 mod hostile;
 mod interp;

@@ -4,6 +4,7 @@
 //! meaning itself; in `f32` it shows what rounding alone does to a graph.
 
 mod batch;
+mod bounds;
 mod error;
 mod fold;
 mod index;
@@ -18,6 +19,7 @@ use crate::ir::{Graph, Node, Op, Value};
 use crate::tensor::{Sizes, Tensors};
 
 pub use batch::{check_batch, input, param, sizes_of};
+pub use bounds::{Bound, Rounding, bounds};
 pub use error::EvalError;
 pub use real::Real;
 pub use value::{Elements, Tensor};

@@ -1,5 +1,7 @@
 //! Comparison of results, with the worst element in the message.
 
+use indexmap::IndexMap;
+use loopfm::interp::{Bound, Elements};
 use loopfm::tensor::{Data, HostTensor, Tensors};
 
 /// How far a float may be from the wanted one; integers and truth values must be equal.
@@ -21,33 +23,21 @@ pub(crate) fn close(got: &HostTensor, want: &HostTensor, tol: Tol) -> Result<(),
     }
     let (g, w) = (numbers(got), numbers(want));
     let largest = w.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
-    let exact = got.as_f32().is_none();
-    let allowed = |want: f64| {
-        if exact {
-            0.0
-        } else {
-            tol.abs + tol.rel * want.abs() + tol.of_max * largest
-        }
+    let allowed = |i: usize| match want.data {
+        Data::F32(_) => tol.abs + tol.rel * w[i].abs() + tol.of_max * largest,
+        Data::I32(_) | Data::Bool(_) => 0.0,
     };
-    worst(&g, &w, allowed).map_or(Ok(()), |(at, excess)| {
-        let place = coordinates(at, &want.shape);
-        let (got, want) = (g[at], w[at]);
-        Err(format!(
-            "at {place:?}: got {got:?}, want {want:?}, differs by {:e}, allowed {:e} ({excess} elements beyond it)",
-            (got - want).abs(),
-            allowed(want)
-        ))
-    })
+    no_worse(&g, &w, &want.shape, allowed)
 }
 
-/// Position of the element furthest beyond what is allowed, and how many are.
-fn worst(got: &[f64], want: &[f64], allowed: impl Fn(f64) -> f64) -> Option<(usize, usize)> {
+/// Position of the element furthest beyond what is allowed, and how many are beyond it.
+fn worst(got: &[f64], want: &[f64], allowed: impl Fn(usize) -> f64) -> Option<(usize, usize)> {
     let beyond = |(i, (g, w)): (usize, (&f64, &f64))| {
         let same = g == w || (g.is_nan() && w.is_nan());
         let excess = if same {
             f64::NEG_INFINITY
         } else {
-            (g - w).abs() - allowed(*w)
+            (g - w).abs() - allowed(i)
         };
         let excess = if excess.is_nan() { f64::INFINITY } else { excess };
         (excess > 0.0).then_some((i, excess))
@@ -55,6 +45,44 @@ fn worst(got: &[f64], want: &[f64], allowed: impl Fn(f64) -> f64) -> Option<(usi
     let all: Vec<(usize, f64)> = got.iter().zip(want).enumerate().filter_map(beyond).collect();
     let (at, _) = all.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
     Some((at, all.len()))
+}
+
+fn no_worse(got: &[f64], want: &[f64], shape: &[usize], allowed: impl Fn(usize) -> f64) -> Result<(), String> {
+    let Some((at, count)) = worst(got, want, &allowed) else {
+        return Ok(());
+    };
+    Err(format!(
+        "at {:?}: got {:?}, want {:?}, differs by {:e}, allowed {:e} ({count} of {} elements are beyond)",
+        coordinates(at, shape),
+        got[at],
+        want[at],
+        (got[at] - want[at]).abs(),
+        allowed(at),
+        want.len()
+    ))
+}
+
+/// Compares outputs with their meanings, each element within its own bound.
+pub(crate) fn within(got: &Tensors, bounds: &IndexMap<String, Bound>) -> Result<(), String> {
+    let check = |(name, bound): (&String, &Bound)| {
+        let got = got.get(name).ok_or("is missing")?;
+        let want = bound.meaning.to_host();
+        if got.shape != want.shape || got.dtype() != want.dtype() {
+            return Err(format!("is {}{:?}", got.dtype(), got.shape));
+        }
+        let exact = match &bound.meaning.data {
+            Elements::Float(x) => x.clone(),
+            Elements::Int(_) | Elements::Bool(_) => numbers(&want),
+        };
+        no_worse(&numbers(got), &exact, &want.shape, |i| bound.allowed[i])
+    };
+    let fault = |output| check(output).err().map(|e| format!("`{}` {e}", output.0));
+    let faults: Vec<String> = bounds.iter().filter_map(fault).collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n"))
+    }
 }
 
 /// Compares outputs by name; both sides must have the same names.
