@@ -175,7 +175,11 @@ fn errors(rounding: Rounding, node: &Node, args: &[&Tensor<f64>], value: &Tensor
     let Elements::Float(y) = &value.data else {
         return None;
     };
-    let of_sum = |magnitudes: &[f64]| magnitudes.iter().map(|s| 2.0 * ULP * s).collect();
+    // Terms that are alike are rounded alike: then a sum's error grows with their number.
+    let of_sum = |terms: usize, magnitudes: &[f64]| {
+        let unit = (terms as f64 / 16.0).max(2.0) * ULP;
+        magnitudes.iter().map(|s| unit * s).collect()
+    };
     let in_f32: Vec<f64> = match &node.op {
         Op::Param(_) if rounding.weights > 0.0 => return Some(stored(y, rounding.weights)),
         Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Select => return None,
@@ -196,9 +200,15 @@ fn errors(rounding: Rounding, node: &Node, args: &[&Tensor<f64>], value: &Tensor
                 .map(|((a, b), y)| of_operation(*op, *a, *b, *y, rounding.functions))
                 .collect()
         }
-        Op::MatMul => of_sum(&fold::matmul(&magnitude(args[0]), &magnitude(args[1]))),
-        Op::Reduce(Fold::Sum, axes) => of_sum(floats(&fold::reduce(Fold::Sum, &magnitude(args[0]), axes))),
-        Op::CumSum(axis) => of_sum(floats(&fold::cumsum(&magnitude(args[0]), *axis))),
+        Op::MatMul => {
+            let terms = *args[0].shape.last().unwrap_or(&1);
+            of_sum(terms, &fold::matmul(&magnitude(args[0]), &magnitude(args[1])))
+        }
+        Op::Reduce(Fold::Sum, axes) => {
+            let terms = axes.iter().map(|a| args[0].shape[*a]).product();
+            of_sum(terms, floats(&fold::reduce(Fold::Sum, &magnitude(args[0]), axes)))
+        }
+        Op::CumSum(axis) => of_sum(args[0].shape[*axis], floats(&fold::cumsum(&magnitude(args[0]), *axis))),
         Op::Gru => {
             // States stay in -1..1 where the first one does; each step adds a `tanh`, two `sigmoid` and a product.
             let steps = value.shape[value.shape.len() - 2] as f64;
