@@ -1,7 +1,10 @@
 //! Whether the parts of a bundle fit each other, so that no kernel reads beyond what the manifest lays out.
 
 use super::manifest::Binding;
-use super::{Bundle, Error, FORMAT, Kernel, Placement, Variant, digest, repacked_words};
+use super::{
+    Bundle, Error, FORMAT, Kernel, Layout, Linear, Placement, Port, Slot, Space, Storage, Variant, digest,
+    repacked_words,
+};
 
 /// Checks tensors, texts and every placement.
 pub(super) fn bundle(b: &Bundle) -> Result<(), Error> {
@@ -26,13 +29,55 @@ pub(super) fn bundle(b: &Bundle) -> Result<(), Error> {
             });
         }
     }
+    for port in b.manifest.inputs.iter().chain(&b.manifest.outputs) {
+        width(port)?;
+    }
     for variant in &b.manifest.variants {
+        for (slots, ports, size) in [
+            (&variant.inputs, &b.manifest.inputs, variant.inputs_size),
+            (&variant.outputs, &b.manifest.outputs, variant.values_size),
+        ] {
+            slots.iter().try_for_each(|slot| slotted(slot, ports, size))?;
+        }
         for placement in &variant.weights {
             placed(b, variant, placement)?;
         }
         for kernel in &variant.kernels {
             launched(b, variant, kernel)?;
         }
+    }
+    Ok(())
+}
+
+/// Elements of a port per row or request, which must be few enough to count.
+fn width(port: &Port) -> Result<u32, Error> {
+    let mut extents = port.shape.iter();
+    extents
+        .try_fold(port.factor, |n, extent| n.checked_mul(*extent))
+        .ok_or_else(|| inconsistent(format!("`{}` has more elements than can be counted", port.name)))
+}
+
+/// Whether a slot lies inside its arena at every capacity.
+fn slotted(slot: &Slot, ports: &[Port], size: Linear) -> Result<(), Error> {
+    let Some(port) = ports.iter().find(|p| p.name == slot.name) else {
+        return Err(inconsistent(format!("slot `{}` is no input or output", slot.name)));
+    };
+    let expected = width(port)?;
+    let (rows, requests) = match port.space {
+        Space::Rows => (slot.width, 0),
+        Space::Requests => (0, slot.width),
+    };
+    let fits = |offset: u32, width: u32, size: u32| offset.checked_add(width).is_some_and(|end| end <= size);
+    let inside = fits(slot.offset.rows, rows, size.rows) && fits(slot.offset.requests, requests, size.requests);
+    if slot.width != expected {
+        let seen = slot.width;
+        return Err(inconsistent(format!(
+            "slot `{}` is {seen} wide, expected {expected}",
+            slot.name
+        )));
+    }
+    if !inside {
+        return Err(inconsistent(format!("slot `{}` ends beyond its arena", slot.name)));
     }
     Ok(())
 }
@@ -51,6 +96,13 @@ fn placed(b: &Bundle, variant: &Variant, p: &Placement) -> Result<(), Error> {
             p.tensor
         ))
     })?;
+    let halves = matches!(p.layout, Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves);
+    if halves && matches!(tensor.storage, Storage::I32 | Storage::Bool) {
+        return Err(inconsistent(format!(
+            "weight `{}` is no float and cannot lie in halves",
+            p.tensor
+        )));
+    }
     let end = p.offset.checked_add(words);
     match variant.shards.get(p.shard as usize) {
         Some(size) if end.is_some_and(|end| end <= *size) => Ok(()),

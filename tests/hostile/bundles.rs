@@ -1,7 +1,11 @@
 //! Bundles, whole and damaged.
 
 use indexmap::IndexMap;
-use loopfm::bundle::{self, Bundle, FORMAT, Flops, Manifest, Precision, Storage, StoredTensor, digest};
+use loopfm::bundle::{
+    self, Binding, Bundle, FORMAT, Flops, Kernel, Layout, Linear, Manifest, Needs, Placement, Port, Precision, Rung,
+    Slot, Space, Storage, StoredTensor, Variant, digest,
+};
+use loopfm::tensor::DType;
 
 use super::{LINEAR, fitting, folder, variant};
 use crate::support::files::safetensors as checkpoint;
@@ -124,6 +128,96 @@ fn contradictions_are_not_written() {
     let mut odd = sound;
     odd.weights["z"].bytes[1] = 2;
     assert_eq!(variant(&odd.to_bytes().expect_err("no truth value")), "Tensor");
+}
+
+/// A bundle with one variant: `a` lies in the second of two buffers and one kernel reads it.
+fn runnable() -> Bundle {
+    let mut bundle = small_bundle();
+    let text = bundle.wgsl.get_index(0).expect("a text").0.clone();
+    bundle.manifest.inputs = vec![Port {
+        name: "x".into(),
+        dtype: DType::F32,
+        space: Space::Rows,
+        factor: 2,
+        shape: vec![3],
+    }];
+    bundle.manifest.variants = vec![Variant {
+        profile: "portable".into(),
+        rung: Rung::Packed,
+        needs: Needs::default(),
+        weights: vec![Placement {
+            tensor: "a".into(),
+            first_row: 0,
+            rows: 1,
+            layout: Layout::RowsHalves,
+            shard: 1,
+            offset: 3,
+        }],
+        shards: vec![1, 4],
+        inputs_size: Linear { rows: 10, requests: 0 },
+        values_size: Linear::default(),
+        inputs: vec![Slot {
+            name: "x".into(),
+            offset: Linear { rows: 4, requests: 0 },
+            width: 6,
+        }],
+        outputs: vec![],
+        status: vec![],
+        kernels: vec![Kernel {
+            name: "k00".into(),
+            wgsl: text,
+            space: Space::Rows,
+            rows_per_group: 64,
+            groups_per_tile: 1,
+            bindings: vec![Binding::Weights(1)],
+            flops: 0.0,
+            weight_bytes: 0,
+            activation_bytes: 0,
+            workgroup_bytes: 0,
+            invocations: 1,
+        }],
+    }];
+    bundle
+}
+
+#[test]
+fn a_manifest_must_fit_its_bundle() {
+    let bytes = runnable().to_bytes().expect("it is sound");
+    assert_eq!(Bundle::from_bytes(&bytes).expect("it is whole"), runnable());
+    let wrong: [fn(&mut Variant); 16] = [
+        |v| v.inputs[0].name = "y".into(),
+        |v| v.inputs[0].width = 5,
+        |v| v.inputs[0].offset.rows = 5,
+        |v| v.inputs[0].offset.rows = u32::MAX,
+        |v| v.inputs[0].offset.requests = 1,
+        |v| v.weights[0].tensor = "c".into(),
+        |v| v.weights[0].tensor = "none".into(),
+        |v| v.weights[0].rows = 2,
+        |v| v.weights[0].first_row = u64::MAX,
+        |v| v.weights[0].layout = Layout::BlocksHalves,
+        |v| v.weights[0].shard = 2,
+        |v| v.weights[0].offset = 4,
+        |v| v.weights[0].offset = u64::MAX,
+        |v| v.kernels[0].wgsl = "none".into(),
+        |v| v.kernels[0].bindings = vec![Binding::WeightsNative(2)],
+        |v| v.kernels[0].rows_per_group = 0,
+    ];
+    let mut huge = runnable();
+    huge.manifest.inputs[0].shape = vec![65_536, 65_536];
+    assert_eq!(
+        variant(&huge.to_bytes().expect_err("too many elements")),
+        "Inconsistent"
+    );
+    for (i, spoil) in wrong.iter().enumerate() {
+        let mut bundle = runnable();
+        spoil(&mut bundle.manifest.variants[0]);
+        let e = bundle.to_bytes().expect_err("a contradiction");
+        assert_eq!(
+            (variant(&e).as_str(), e.exit_code()),
+            ("Inconsistent", 5),
+            "case {i}: {e}"
+        );
+    }
 }
 
 #[test]
