@@ -41,6 +41,8 @@ pub(crate) fn safetensors(metadata: &[(&str, &str)], tensors: &Tensors) -> Vec<u
 /// Writes a file into a folder.
 pub(crate) fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join(name);
+    // Truncating a file makes some file systems wait for the disk.
+    let _ = std::fs::remove_file(&path);
     std::fs::write(&path, bytes).expect("a temporary folder can be written");
     path
 }
