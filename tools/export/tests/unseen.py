@@ -76,14 +76,17 @@ def fuxictr(name: str, hist: bool = False, post: bool = False, **options: Any) -
         fixed = {"optimizer": "adam", "loss": "binary_crossentropy", "verbose": 0, "model_root": ".", "metrics": ["AUC"],
                  "task": "binary_classification", "embedding_dim": DIM, "gpu": -1}  # fmt: skip
         torch.manual_seed(0)
-        return stir(fuxictr_class(name)(features, **fixed | options)), columns(hist=hist, post=post)
+        inputs = columns(hist=hist, post=post)
+        if name == "DLRM":  # it concatenates its numbers as they come
+            inputs["price"] = inputs["price"].view(-1, 1)
+        return stir(fuxictr_class(name)(features, **fixed | options)), inputs
 
     return build
 
 
 SMALL = {"hidden_units": [32, 16], "dnn_hidden_units": [32, 16], "parallel_dnn_hidden_units": [32, 16], "batch_norm": True,
          "stacked_dnn_hidden_units": [32, 16], "mlp1_hidden_units": [32, 16], "mlp2_hidden_units": [32, 16],
-         "bottom_mlp_units": [32, DIM], "top_mlp_units": [32, 16]}  # fmt: skip
+         "bottom_mlp_units": [32], "top_mlp_units": [32, 16]}  # fmt: skip
 for _name in """DeepFM FmFM xDeepFM AutoInt FinalMLP DCNv2 DCN WideDeep DNN FM FwFM LR NFM AFM AFN PNN DLRM MaskNet FiBiNET GDCN
         WuKong FinalNet EDCN AOANet SAM EulerNet DESTINE InterHAt FiGNN CCPM FGCNN HOFM LorentzFM DeepCrossing FFM ONN HFM
         DualMLP APG_DeepFM APG_DCNv2 DeepIM""".split():

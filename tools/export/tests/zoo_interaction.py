@@ -148,21 +148,23 @@ class DeepFm(nn.Module):
 
 @zoo("pnn", fields, outputs=["prob"])
 class Pnn(nn.Module):
-    """Pairs of fields by constant indices; field matrices as in FmFM."""
+    """Pairs of fields by constant indices and by a constant mask; field matrices as in FmFM."""
 
     def __init__(self):
         super().__init__()
         self.tables = Tables()
         pairs = torch.triu_indices(4, 4, 1)
         self.left, self.right = pairs[0], pairs[1]  # plain attributes: neither parameters nor buffers
-        self.matrices, self.fc = nn.Parameter(torch.randn(6, E, E) * 0.4), nn.Linear(12, 1)
+        self.register_buffer("upper", torch.ones(4, 4).triu(1).bool())
+        self.matrices, self.fc = nn.Parameter(torch.randn(6, E, E) * 0.4), nn.Linear(18, 1)
 
     def forward(self, x):
         e = self.tables(x)
-        inner = torch.bmm(e, e.transpose(1, 2))[:, self.left, self.right]
+        products = torch.bmm(e, e.transpose(1, 2))
+        inner, masked = products[:, self.left, self.right], torch.masked_select(products * 2, self.upper).view(-1, 6)
         left, right = torch.index_select(e, 1, self.left), e[:, self.right]
         fielded = (torch.matmul(left.unsqueeze(2), self.matrices).squeeze(2) * right).sum(-1)
-        return torch.sigmoid(self.fc(torch.cat([inner, fielded], 1)))
+        return torch.sigmoid(self.fc(torch.cat([inner, masked, fielded], 1)))
 
 
 @zoo("xdeepfm", fields, outputs=["prob"])

@@ -8,6 +8,7 @@ place afterwards.
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
@@ -15,6 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from .errors import ExportError
+from .remedies import ConstantMasks, constant_masks
 
 MAX_ROWS = 1 << 24  # torch asks for a bound where sizes are multiplied
 Taps = dict[str, str]  # output name -> submodule, or "submodule:in" for its input
@@ -66,6 +68,7 @@ class Traced(torch.nn.Module):
         paths, self.leaves, self.spec = _named_leaves(module, args, kwargs)
         self.slots = [i for i, x in enumerate(self.leaves) if isinstance(x, torch.Tensor)]
         self.names = [paths[i] for i in self.slots]
+        self.masks, self.tracing = constant_masks(module), False
         self.returned: list[str] = []  # key paths of the module's own outputs, known after a run
         for point in taps.values():
             path = point.removesuffix(":in")
@@ -83,7 +86,8 @@ class Traced(torch.nn.Module):
         seen: dict[str, torch.Tensor] = {}
         handles = [self._tap(name, point, seen) for name, point in self.taps.items()]
         try:
-            result = self.m(*args, **kwargs)
+            with ConstantMasks(self.m, self.masks) if self.tracing else nullcontext():
+                result = self.m(*args, **kwargs)
         finally:
             for h in handles:
                 h.remove()
@@ -153,6 +157,7 @@ def trace(module: torch.nn.Module, example: Any, taps: Taps, wanted: Any) -> Tra
     rows = torch.export.Dim("rows", min=1, max=MAX_ROWS)
     with torch.no_grad():
         names = output_names(_own_keys(wrapper, tensors), taps, wanted)
+        wrapper.tracing = True
         try:
             program = torch.export.export(
                 wrapper, tensors, dynamic_shapes=(tuple({0: rows} for _ in tensors),), strict=False
@@ -160,7 +165,10 @@ def trace(module: torch.nn.Module, example: Any, taps: Taps, wanted: Any) -> Tra
         except ExportError:
             raise
         except Exception as e:  # torch.export raises many types; its text names the user's line
-            raise ExportError(f"torch.export refused the module: {type(e).__name__}: {str(e).strip()}") from e
+            text = str(e).strip().split("\nThe error above occurred")[0].strip()
+            raise ExportError(f"torch.export refused the module: {type(e).__name__}: {text}") from e
+        finally:
+            wrapper.tracing = False
         keep_whole = torch.export.default_decompositions()
         # linear and gru are ops of the graph; stack decomposes through a view that tears rows apart.
         for op in (torch.ops.aten.linear.default, torch.ops.aten.gru.input, torch.ops.aten.stack.default):
