@@ -6,6 +6,7 @@ mod hostile;
 mod interp;
 mod models;
 mod nn;
+mod ops;
 mod repack;
 mod rows;
 #[cfg(feature = "gpu")]

@@ -1,5 +1,6 @@
 //! What tests share: comparison with tolerances, tensors by hand, random graphs.
 
+pub(crate) mod by_hand;
 pub(crate) mod compare;
 pub(crate) mod files;
 #[cfg(feature = "gpu")]

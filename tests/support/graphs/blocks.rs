@@ -4,7 +4,7 @@ use loopfm::ir::{Binary, Fold, Op, Scalar, Unary, Value};
 use loopfm::tensor::{DType, Dim, Shape};
 
 use super::build::Build;
-use super::moves::axis;
+use super::layout::axis;
 
 /// A random block on a float value.
 pub(super) fn any(b: &mut Build, x: Value) -> Option<Value> {

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod build;
+mod layout;
 mod models;
 mod moves;
 mod steps;
