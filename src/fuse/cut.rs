@@ -1,0 +1,127 @@
+//! How steps become dispatches.
+//!
+//! What depends on requests alone runs first. Of the row steps, those that work on many *inner rows* per row (history
+//! positions, fields) and all that they need form one program with few rows per tile; what is left, with one inner row
+//! per row, forms programs with many rows per tile, cut before a matmul whose weights are too heavy to be re-read by
+//! every tile.
+
+use std::collections::BTreeSet;
+
+use super::{Group, Profile, Step, walk};
+use crate::ir::rows::{RowInfo, RowSpace};
+use crate::ir::{Graph, Op, Value};
+use crate::tensor::Sizes;
+
+/// Inner rows per row from which a step counts as wide.
+const WIDE: usize = 8;
+
+/// Each step alone.
+pub(super) fn singletons(rows: &[RowInfo], steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
+    let mut groups: Vec<Group> = steps
+        .into_iter()
+        .map(|s| Group { space: rows[s.root.index()].space, steps: vec![s], tile: profile.rows })
+        .collect();
+    groups.sort_by_key(|x| x.space);
+    groups
+}
+
+/// Steps in as few groups as pays.
+pub(super) fn groups(g: &Graph, rows: &[RowInfo], steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
+    let (requests, rest): (Vec<Step>, Vec<Step>) =
+        steps.into_iter().partition(|s| rows[s.root.index()].space == RowSpace::Requests);
+    let mut groups = split(g, rows, RowSpace::Requests, requests, profile);
+    groups.extend(split(g, rows, RowSpace::Rows, rest, profile));
+    groups
+}
+
+fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
+    let wide = wide_steps(g, rows, &steps);
+    let (first, rest): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|s| wide.contains(&s.root));
+    let mut groups = Vec::new();
+    if !first.is_empty() {
+        let most = first.iter().map(|s| inner_rows(g, s)).max().unwrap_or(1);
+        groups.push(Group { space, tile: floor_power_of_two(profile.inner_rows / most), steps: first });
+    }
+    let mut current: Vec<Step> = Vec::new();
+    let mut has_heavy = false;
+    for s in rest {
+        let heavy = weight_bytes(g, rows, &s) >= profile.heavy_bytes;
+        if heavy && has_heavy {
+            groups.push(Group { space, tile: profile.rows, steps: std::mem::take(&mut current) });
+        }
+        has_heavy |= heavy;
+        current.push(s);
+    }
+    if !current.is_empty() {
+        groups.push(Group { space, tile: profile.rows, steps: current });
+    }
+    groups
+}
+
+fn floor_power_of_two(n: usize) -> usize {
+    if n == 0 { 1 } else { 1 << n.ilog2() }
+}
+
+/// Rows of the matrix that a step multiplies, or steps in time, for one row of its space.
+fn inner_rows(g: &Graph, s: &Step) -> usize {
+    let Some(a) = s.anchor else { return 1 };
+    let shape = g.shape(a).per_row();
+    match g.op(a) {
+        Op::MatMul => shape.iter().rev().skip(1).product(),
+        Op::Gru => shape[shape.len() - 2],
+        _ => 1,
+    }
+}
+
+/// f16 bytes of the matrix that a step streams past its tile.
+fn weight_bytes(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
+    let Some(a) = s.anchor else { return 0 };
+    let args = g.args(a);
+    let weight = match g.op(a) {
+        Op::MatMul => args[1],
+        Op::Gru => args[2],
+        _ => return 0,
+    };
+    if rows[weight.index()].space == RowSpace::Const { 2 * g.shape(weight).numel(Sizes::ONE) } else { 0 }
+}
+
+/// Steps that belong to the wide program: the wide ones, those that read what they leave per inner row, and all that
+/// these need.
+fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step]) -> BTreeSet<Value> {
+    let roots: BTreeSet<Value> = steps.iter().map(|s| s.root).collect();
+    let reads = |s: &Step| {
+        let mut reads = Vec::new();
+        walk(g, s, &|v| roots.contains(&v), &mut |v, stored| {
+            if stored && roots.contains(&v) {
+                reads.push(v);
+            }
+        });
+        reads
+    };
+    let mut members = BTreeSet::new();
+    // Roots that still have an element per inner row.
+    let mut spread: BTreeSet<Value> = BTreeSet::new();
+    for s in steps {
+        let wide = inner_rows(g, s) >= WIDE;
+        let from_spread: Vec<Value> = reads(s).into_iter().filter(|r| spread.contains(r)).collect();
+        // A dense layer over a flattened wide value streams its weights: better with many rows per tile.
+        let dense = inner_rows(g, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10;
+        if wide || (!from_spread.is_empty() && !dense) {
+            members.insert(s.root);
+            let size = |v: Value| g.shape(v).numel(Sizes::ONE);
+            let shrinks = s.anchor.is_some() && !wide && from_spread.iter().all(|r| 2 * size(s.root) <= size(*r));
+            if !shrinks {
+                spread.insert(s.root);
+            }
+        }
+    }
+    if members.is_empty() {
+        return members;
+    }
+    for s in steps.iter().rev() {
+        if members.contains(&s.root) {
+            members.extend(reads(s));
+        }
+    }
+    members
+}
