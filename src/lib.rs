@@ -1,7 +1,9 @@
 //! loopfm
 
 pub mod bundle;
+pub mod compile;
 pub mod container;
+pub mod fuse;
 pub mod import;
 pub mod interp;
 pub mod ir;
@@ -10,3 +12,4 @@ pub mod nn;
 pub mod run;
 pub mod simplify;
 pub mod tensor;
+pub mod wgsl;

@@ -148,9 +148,3 @@ impl Slots {
         Some(offset)
     }
 }
-
-/// Elements per row of a value as inputs and outputs have it, without padding.
-#[must_use]
-pub fn dense_width(g: &Graph, v: Value) -> usize {
-    g.shape(v).numel(Sizes::ONE)
-}

@@ -32,14 +32,20 @@ impl Ix {
         if a.bound <= 1 { Self::default() } else { Self { terms: vec![(1, a)], constant: 0 } }
     }
 
+    /// A variable by name.
+    pub(super) fn opaque(name: &str, bound: u32, depth: usize) -> Self {
+        Self::atom(Atom { name: name.into(), bound, depth })
+    }
+
     /// The number, if it is one.
     pub(super) fn as_constant(&self) -> Option<u32> {
         self.terms.is_empty().then_some(self.constant)
     }
 
     /// Least and greatest value.
-    pub(super) fn range(&self) -> (u32, u32) {
-        (self.constant, self.constant + self.terms.iter().map(|(c, a)| c * (a.bound - 1)).sum::<u32>())
+    pub(super) fn range(&self) -> (u64, u64) {
+        let least = u64::from(self.constant);
+        (least, least + self.terms.iter().map(|(c, a)| u64::from(*c) * u64::from(a.bound - 1)).sum::<u64>())
     }
 
     /// Whether every value is a multiple of `n`.
@@ -73,6 +79,19 @@ impl Ix {
         Self { constant: self.constant - c, ..self.clone() }
     }
 
+    /// Less a sum that is part of this one.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.constant -= other.constant;
+        for (c, a) in &other.terms {
+            if let Some((d, _)) = rest.terms.iter_mut().find(|(_, b)| a == b) {
+                *d -= c;
+            }
+        }
+        rest.terms.retain(|(c, _)| *c > 0);
+        rest
+    }
+
     pub(super) fn times(&self, k: u32) -> Self {
         if k == 0 {
             return Self::default();
@@ -84,7 +103,7 @@ impl Ix {
     pub(super) fn split(&self, n: u32) -> Option<(Self, Self)> {
         let (whole, part): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(c, _)| c % n == 0);
         let rest = Self { terms: part, constant: self.constant % n };
-        if rest.range().1 >= n {
+        if rest.range().1 >= u64::from(n) {
             return None;
         }
         let whole = whole.into_iter().map(|(c, a)| (c / n, a)).collect();

@@ -1,0 +1,367 @@
+//! The one recursion of code generation: the value of `v` at an index, for one element or four neighbours.
+//!
+//! Pointwise ops turn into scalar or `vec4` expressions of their operands at computed indices; the recursion ends at
+//! leaves, at stored roots and at the hole where an anchor's accumulator stands. Four lanes run along the *line* of a
+//! value, its last axis that is not 1; where an op would scatter them they are gathered one by one.
+
+use super::emit::{Emitter, Ex, Row};
+use super::index::{Ix, flat, small};
+use super::memory::Place;
+use crate::ir::rows::{RowSpace, is_crossing};
+use crate::ir::{Binary, Op, Scalar, Unary, Value};
+use crate::tensor::{DType, Dim};
+
+/// The axis that lanes run along.
+pub(super) fn line_axis(shape: &[usize]) -> usize {
+    shape.iter().rposition(|&n| n != 1).unwrap_or(0)
+}
+
+pub(super) const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
+
+impl Emitter<'_> {
+    /// Extents of a value for one row.
+    pub(super) fn extents(&self, v: Value) -> Vec<usize> {
+        self.g.shape(v).per_row()
+    }
+
+    /// The value of `v` at `ix` of `row`; with 4 lanes, at `ix` and the next three along its line.
+    pub(super) fn eval(&mut self, v: Value, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
+        if let Some(h) = self.hole.as_ref().filter(|h| h.anchor == v) {
+            return Ex { text: h.text.clone(), depth: self.depth() };
+        }
+        let key = (v, ix.to_vec(), lanes, row.clone());
+        if let Some(ex) = self.known(&key) {
+            return ex;
+        }
+        let ex = self.compute(v, ix, lanes, row);
+        self.remember(key, &ex);
+        ex
+    }
+
+    fn compute(&mut self, v: Value, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
+        if self.computing != Some(v) {
+            if let Some(home) = self.partition.placement.homes.get(&v).copied() {
+                return self.load(v, Place::Home(home), ix, lanes, row);
+            }
+        }
+        let g = self.g;
+        let n = g.node(v);
+        let a = n.args.as_slice();
+        match &n.op {
+            Op::Input(_) => self.load(v, Place::Input(self.memory.inputs[&v]), ix, lanes, row),
+            Op::Param(_) => self.load_weight(v, ix, lanes),
+            Op::Const(c) => splat(&self.literal(*c), 0, lanes, g.ty(v).dtype),
+            Op::Iota => {
+                let base = ix[0].text();
+                let text = if lanes == 1 { format!("i32({base})") } else { format!("(vec4<i32>(i32({base})) + vec4<i32>(0, 1, 2, 3))") };
+                self.bind("e", &text, ix[0].depth())
+            }
+            Op::Unary(u) => {
+                let x = self.eval(a[0], ix, lanes, row);
+                let text = unary(*u, &x.text, lanes);
+                self.bind("e", &text, x.depth)
+            }
+            Op::Binary(b) => {
+                let (x, y) = (self.eval(a[0], ix, lanes, row), self.eval(a[1], ix, lanes, row));
+                let text = binary(*b, &x.text, &y.text, lanes, g.ty(a[0]).dtype);
+                self.bind("e", &text, x.depth.max(y.depth))
+            }
+            Op::Select => {
+                let [c, x, y] = [0, 1, 2].map(|i| self.eval(a[i], ix, lanes, row));
+                let depth = c.depth.max(x.depth).max(y.depth);
+                self.bind("e", &format!("select({}, {}, {})", y.text, x.text, c.text), depth)
+            }
+            Op::Cast => {
+                let x = self.eval(a[0], ix, lanes, row);
+                let text = cast(&x.text, g.ty(a[0]).dtype, n.ty.dtype, lanes);
+                self.bind("e", &text, x.depth)
+            }
+            Op::Broadcast => self.broadcast(v, a[0], ix, lanes, row),
+            Op::Reshape => {
+                let position = flat(&self.extents(v), ix);
+                let from = self.extents(a[0]);
+                let jx = self.unflat(&from, &position);
+                self.moved(v, a[0], ix, &jx, lanes, row)
+            }
+            Op::Permute(perm) => {
+                let mut jx = vec![Ix::default(); ix.len()];
+                for (i, &p) in perm.iter().enumerate() {
+                    jx[p] = ix[i].clone();
+                }
+                let line = line_axis(&self.extents(v));
+                if lanes == 1 || perm.get(line) == Some(&line_axis(&self.extents(a[0]))) {
+                    self.eval(a[0], &jx, lanes, row)
+                } else {
+                    self.one_by_one(v, ix, row)
+                }
+            }
+            Op::Slice { axis, start, step, .. } => {
+                let mut jx = ix.to_vec();
+                jx[*axis] = ix[*axis].times(small(*step)).plus_constant(small(*start));
+                if *step > 1 && lanes > 1 && *axis == line_axis(&self.extents(v)) {
+                    return self.one_by_one(v, ix, row);
+                }
+                self.moved(v, a[0], ix, &jx, lanes, row)
+            }
+            Op::Concat(axis) => self.concat(v, *axis, ix, lanes, row),
+            Op::Gather(axis) => self.gather(v, *axis, ix, lanes, row),
+            Op::TakeAlong(axis) => {
+                if lanes > 1 {
+                    return self.one_by_one(v, ix, row);
+                }
+                let n = self.extents(a[0])[*axis];
+                let i = self.eval(a[1], ix, 1, row);
+                let mut jx = ix.to_vec();
+                jx[*axis] = self.checked(&i, n, a[0], row);
+                self.eval(a[0], &jx, 1, row)
+            }
+            Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => unreachable!("anchors are stored or stand in a hole"),
+        }
+    }
+
+    /// The operand at another index, with lanes if they stay neighbours.
+    fn moved(&mut self, v: Value, arg: Value, ix: &[Ix], jx: &[Ix], lanes: u32, row: &Row) -> Ex {
+        if lanes == 1 || self.neighbours(v, arg, ix, jx) {
+            self.eval(arg, jx, lanes, row)
+        } else {
+            self.one_by_one(v, ix, row)
+        }
+    }
+
+    /// Whether four neighbours along `v`'s line are four neighbours along `arg`'s line, aligned and within it.
+    fn neighbours(&self, v: Value, arg: Value, ix: &[Ix], jx: &[Ix]) -> bool {
+        let (to, from) = (self.extents(v), self.extents(arg));
+        let (i, j) = (line_axis(&to), line_axis(&from));
+        let whole = |shape: &[usize], axis: usize| shape.get(axis).is_some_and(|n| n % 4 == 0);
+        whole(&to, i) && whole(&from, j) && ix[i].is_multiple(4) && jx[j].is_multiple(4)
+    }
+
+    /// Four lanes from four evaluations, held within the line.
+    fn one_by_one(&mut self, v: Value, ix: &[Ix], row: &Row) -> Ex {
+        let shape = self.extents(v);
+        let line = line_axis(&shape);
+        let n = shape.get(line).copied().unwrap_or(1);
+        let mut parts = Vec::with_capacity(4);
+        let mut depth = 0;
+        for lane in 0..4 {
+            let mut jx = ix.to_vec();
+            if let Some(i) = jx.get_mut(line) {
+                *i = i.plus_constant(lane);
+            }
+            if !jx.is_empty() {
+                jx[line] = self.clamp(&jx[line], small(n));
+            }
+            let e = self.eval(v, &jx, 1, row);
+            depth = depth.max(e.depth);
+            parts.push(e.text);
+        }
+        let ty = wgsl_type(self.g.ty(v).dtype);
+        self.bind("e", &format!("vec4<{ty}>({})", parts.join(", ")), depth)
+    }
+
+    fn broadcast(&mut self, v: Value, arg: Value, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
+        let g = self.g;
+        let (to, from) = (g.shape(v), g.shape(arg));
+        let lead = to.rank() - from.rank();
+        let repeated = |i: usize| from.0[i] == Dim::Fixed(1) && to.0[lead + i] != Dim::Fixed(1);
+        let jx: Vec<Ix> =
+            (0..from.rank()).map(|i| if repeated(i) { Ix::default() } else { ix[lead + i].clone() }).collect();
+        if lanes == 1 {
+            return self.eval(arg, &jx, 1, row);
+        }
+        let (line, own) = (line_axis(&self.extents(v)), line_axis(&self.extents(arg)));
+        let along = line.checked_sub(lead).filter(|i| !repeated(*i));
+        match along {
+            Some(i) if i == own => self.eval(arg, &jx, lanes, row),
+            Some(_) => self.one_by_one(v, ix, row),
+            None => {
+                let e = self.eval(arg, &jx, 1, row);
+                splat(&e.text, e.depth, lanes, g.ty(v).dtype)
+            }
+        }
+    }
+
+    fn concat(&mut self, v: Value, axis: usize, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
+        let g = self.g;
+        let (least, most) = ix[axis].range();
+        let along = lanes > 1 && line_axis(&self.extents(v)) == axis;
+        let last = if along { most + 3 } else { most };
+        let mut choices = Vec::new();
+        let mut start = 0;
+        for &part in g.args(v) {
+            let n = g.shape(part).0[axis].factor();
+            let (from, to) = (start as u64, (start + n) as u64);
+            if least >= from && last < to {
+                let mut jx = ix.to_vec();
+                jx[axis] = ix[axis].minus_constant(small(start));
+                return self.moved_part(v, part, ix, &jx, lanes, row);
+            }
+            if most >= from && least < to {
+                choices.push((part, start, n));
+            }
+            start += n;
+        }
+        if lanes > 1 {
+            return self.one_by_one(v, ix, row);
+        }
+        // The part is known only when the shader runs: all are read, within their bounds, and one is chosen.
+        let mut chosen: Option<Ex> = None;
+        for (part, start, n) in choices {
+            let depth = ix[axis].depth();
+            let i = self.bind("i", &format!("clamp({}, {start}u, {}u) - {start}u", ix[axis].text(), start + n - 1), depth);
+            let mut jx = ix.to_vec();
+            jx[axis] = Ix::opaque(&i.text, small(n), i.depth);
+            let e = self.eval(part, &jx, 1, row);
+            chosen = Some(match chosen {
+                None => e,
+                Some(before) => {
+                    let depth = before.depth.max(e.depth).max(depth);
+                    self.bind("e", &format!("select({}, {}, {} >= {start}u)", before.text, e.text, ix[axis].text()), depth)
+                }
+            });
+        }
+        chosen.expect("an index lies in some part")
+    }
+
+    fn moved_part(&mut self, v: Value, part: Value, ix: &[Ix], jx: &[Ix], lanes: u32, row: &Row) -> Ex {
+        let (line, own) = (line_axis(&self.extents(v)), line_axis(&self.extents(part)));
+        if lanes == 1 || (line == own && jx[own].is_multiple(4)) {
+            self.eval(part, jx, lanes, row)
+        } else {
+            self.one_by_one(v, ix, row)
+        }
+    }
+
+    fn gather(&mut self, v: Value, axis: usize, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
+        let g = self.g;
+        let (table, index) = (g.args(v)[0], g.args(v)[1]);
+        if is_crossing(g, g.node(v)) {
+            let request = self.request(index, row);
+            // The request axis has factor 1 and is the only symbolic one: within a request its index is 0.
+            return self.eval(table, ix, lanes, &request);
+        }
+        let rank = g.shape(index).rank();
+        let (before, rest) = ix.split_at(axis);
+        let (own, after) = rest.split_at(rank);
+        let from = self.extents(table);
+        let line = line_axis(&self.extents(v));
+        // Lanes along the rows of the table stay together, lanes along indices do not.
+        if lanes > 1 && (line < axis + rank || line + 1 - rank != line_axis(&from)) {
+            return self.one_by_one(v, ix, row);
+        }
+        let i = self.eval(index, own, 1, row);
+        let at = self.checked(&i, from[axis], table, row);
+        let jx: Vec<Ix> = before.iter().cloned().chain([at]).chain(after.iter().cloned()).collect();
+        self.eval(table, &jx, lanes, row)
+    }
+
+    /// An index that came as data: held within the axis and reported when it was outside.
+    fn checked(&mut self, i: &Ex, n: usize, table: Value, row: &Row) -> Ix {
+        let word = self.memory.tables.iter().position(|t| *t == table).map_or(0, |p| small(p + 1));
+        self.checked.insert(word);
+        let (depth, global) = (i.depth.max(row.depth), row.global.clone());
+        let e = self.bind("i", &format!("checked({}, {n}u, {word}u, {global})", i.text), depth);
+        Ix::opaque(&e.text, small(n), e.depth)
+    }
+
+    /// The request that a row belongs to.
+    fn request(&mut self, request_of_row: Value, row: &Row) -> Row {
+        let zero = vec![Ix::default()];
+        let e = self.eval(request_of_row, &zero, 1, row);
+        let global = self.bind("request", &format!("min(u32({}), sizes.y - 1u)", e.text), e.depth);
+        Row { space: RowSpace::Requests, local: Ix::default(), global: global.text, depth: global.depth }
+    }
+
+    fn literal(&self, c: Scalar) -> String {
+        match c {
+            Scalar::F32(x) if x.is_nan() => "bitcast<f32>(nan_bits)".into(),
+            Scalar::F32(x) if x == f32::INFINITY => "bitcast<f32>(infinity_bits)".into(),
+            Scalar::F32(x) if x == f32::NEG_INFINITY => "(-bitcast<f32>(infinity_bits))".into(),
+            Scalar::F32(x) => parenthesised(format!("{x:?}f")),
+            Scalar::I32(i32::MIN) => "(-2147483647i - 1i)".into(),
+            Scalar::I32(x) => parenthesised(format!("{x}i")),
+            Scalar::Bool(x) => x.to_string(),
+        }
+    }
+}
+
+/// A negative literal in parentheses, so that it can follow any operator.
+fn parenthesised(text: String) -> String {
+    if text.starts_with('-') { format!("({text})") } else { text }
+}
+
+fn splat(text: &str, depth: usize, lanes: u32, dtype: DType) -> Ex {
+    let text = if lanes == 1 { text.to_owned() } else { format!("vec4<{}>({text})", wgsl_type(dtype)) };
+    Ex { text, depth }
+}
+
+/// The shader's name of an element type.
+pub(super) fn wgsl_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "f32",
+        DType::I32 => "i32",
+        DType::Bool => "bool",
+    }
+}
+
+fn cast(x: &str, from: DType, to: DType, lanes: u32) -> String {
+    match (from, to) {
+        (f, t) if f == t => x.to_owned(),
+        (_, t) if lanes == 1 => format!("{}({x})", wgsl_type(t)),
+        (_, t) => format!("vec4<{}>({x})", wgsl_type(t)),
+    }
+}
+
+fn unary(u: Unary, x: &str, lanes: u32) -> String {
+    let f = match u {
+        Unary::Neg => return format!("-{x}"),
+        Unary::Not => return format!("!{x}"),
+        Unary::Recip => return format!("1.0 / {x}"),
+        Unary::Abs => "abs",
+        Unary::Sign => "sign",
+        Unary::Floor => "floor",
+        Unary::Ceil => "ceil",
+        Unary::Round => "round",
+        Unary::Trunc => "trunc",
+        Unary::Exp => "exp",
+        Unary::Log => "log",
+        Unary::Sqrt => "sqrt",
+        Unary::Rsqrt => "inverseSqrt",
+        Unary::Sin => "sin",
+        Unary::Cos => "cos",
+        Unary::Log1p | Unary::Expm1 | Unary::Tanh | Unary::Sigmoid | Unary::Erf => {
+            return format!("{}_{lanes}({x})", u.name());
+        }
+    };
+    format!("{f}({x})")
+}
+
+fn binary(b: Binary, x: &str, y: &str, lanes: u32, dtype: DType) -> String {
+    let infix = match b {
+        Binary::Add => "+",
+        Binary::Sub => "-",
+        Binary::Mul => "*",
+        Binary::Div if dtype == DType::I32 => return format!("idiv_{lanes}({x}, {y})"),
+        Binary::Div => "/",
+        Binary::Max => return format!("max({x}, {y})"),
+        Binary::Min => return format!("min({x}, {y})"),
+        Binary::Pow if dtype == DType::I32 => return format!("ipow_{lanes}({x}, {y})"),
+        Binary::Pow => return format!("power_{lanes}({x}, {y})"),
+        Binary::Rem if dtype == DType::I32 => return format!("irem_{lanes}({x}, {y})"),
+        Binary::Rem => return format!("rem_{lanes}({x}, {y})"),
+        // Truth values have no order in WGSL: false < true is spelled out.
+        Binary::Lt if dtype == DType::Bool => return format!("(!{x} & {y})"),
+        Binary::Le if dtype == DType::Bool => return format!("(!{x} | {y})"),
+        Binary::Gt if dtype == DType::Bool => return format!("({x} & !{y})"),
+        Binary::Ge if dtype == DType::Bool => return format!("({x} | !{y})"),
+        Binary::Eq => "==",
+        Binary::Ne | Binary::Xor => "!=",
+        Binary::Lt => "<",
+        Binary::Le => "<=",
+        Binary::Gt => ">",
+        Binary::Ge => ">=",
+        Binary::And => "&",
+        Binary::Or => "|",
+    };
+    format!("{x} {infix} {y}")
+}

@@ -1,0 +1,46 @@
+//! A group becomes text: one WGSL compute shader per row program, checked by naga before anybody sees it.
+//!
+//! [`expr`] holds the recursion over pointwise ops, [`index`] the sums of loop variables that indices are, [`memory`]
+//! the addresses, [`matmul`] and [`steps`] the loops, [`emit`] the scopes that statements are hoisted through,
+//! [`program`] the frame of a kernel, [`library`] the functions of `shaders/`.
+
+mod check;
+mod emit;
+mod expr;
+mod index;
+mod layout;
+mod library;
+mod matmul;
+mod memory;
+mod program;
+mod segments;
+mod steps;
+
+use crate::bundle::Kernel;
+use crate::fuse::{Partition, Profile};
+use crate::ir::Graph;
+
+pub use check::{Rejected, module, validate};
+pub use layout::{LayoutError, Memory, space};
+
+/// A kernel and its text.
+#[derive(Clone, Debug)]
+pub struct Shader {
+    /// Its entry in the manifest; the digest of its text is still empty.
+    pub kernel: Kernel,
+    /// Its WGSL.
+    pub wgsl: String,
+}
+
+/// Writes and checks the kernels of a partition.
+///
+/// # Errors
+/// [`Rejected`] when naga refuses a kernel: a bug of the compiler, reported with the text.
+pub fn emit(g: &Graph, partition: &Partition, profile: &Profile, memory: &Memory) -> Result<Vec<Shader>, Rejected> {
+    let shaders = (0..partition.groups.len()).map(|i| {
+        let (kernel, wgsl) = program::emit(g, partition, i, profile, memory);
+        validate(&kernel.name, &wgsl)?;
+        Ok(Shader { kernel, wgsl })
+    });
+    shaders.collect()
+}

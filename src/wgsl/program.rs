@@ -1,0 +1,186 @@
+//! A row program as one compute shader: header, functions, steps with barriers between them.
+
+use std::fmt::Write;
+
+use super::emit::Emitter;
+use super::layout::{Memory, space};
+use super::library;
+use super::memory::table_function;
+use crate::bundle::{Binding, Kernel, Rung};
+use crate::fuse::{Group, Home, Partition, Profile, Step, walk};
+use crate::ir::rows::RowSpace;
+use crate::ir::{Graph, Op, Value};
+use crate::tensor::Sizes;
+
+/// What a group's steps share.
+pub(super) struct Program<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) threads: usize,
+    pub(super) tile: usize,
+    pub(super) space: RowSpace,
+}
+
+impl Program<'_> {
+    /// The number of rows in the batch, in the shader.
+    pub(super) fn count(&self) -> &'static str {
+        if self.space == RowSpace::Requests { "sizes.y" } else { "sizes.x" }
+    }
+}
+
+/// Writes the kernel of a group. The text depends on nothing but the graph, the profile and the rung, so that drivers'
+/// caches hit.
+pub(super) fn emit(g: &Graph, partition: &Partition, index: usize, profile: &Profile, memory: &Memory) -> (Kernel, String) {
+    let group = &partition.groups[index];
+    let p = Program { profile, threads: profile.threads, tile: group.tile, space: group.space };
+    let mut e = Emitter::new(g, partition, memory);
+    let mut notes = String::new();
+    for (i, step) in group.steps.iter().enumerate() {
+        let what = step.anchor.map_or("map", |a| g.op(a).name());
+        let _ = writeln!(notes, "//   {what} {} {} {}", step.root, g.ty(step.root), g.scope_of(step.anchor.unwrap_or(step.root)));
+        e.open();
+        e.step(&p, step);
+        e.close("");
+        if i + 1 < group.steps.len() {
+            e.line("workgroupBarrier();");
+            if matches!(partition.placement.homes[&step.root], Home::Arena { .. }) {
+                e.line("storageBarrier();");
+            }
+        }
+    }
+    e.line("if bad != 0u { atomicAdd(&status[0], 1u); }");
+    let (body, _) = e.finish();
+    let name = format!("k{index:02}_{}", label(g, group));
+    let slots = partition.placement.slot_words[index];
+    let (text, bindings) = assemble(g, &p, memory, &name, &notes, slots, &body);
+    let kernel = Kernel {
+        name,
+        wgsl: String::new(),
+        space: space(group.space),
+        rows_per_group: super::index::small(group.tile),
+        groups_per_tile: 1,
+        bindings,
+        flops: group.steps.iter().map(|s| flops(g, s)).sum(),
+        weight_bytes: weight_bytes(g, memory, group),
+        activation_bytes: activation_bytes(g, partition, group),
+        workgroup_bytes: super::index::small(slots * 16),
+        invocations: super::index::small(p.threads),
+    };
+    (kernel, text)
+}
+
+fn assemble(g: &Graph, p: &Program, memory: &Memory, name: &str, notes: &str, slots: usize, body: &str) -> (String, Vec<Binding>) {
+    let mut tables = String::new();
+    for (v, w) in &memory.weights {
+        if body.contains(&format!("table{}(", v.index())) {
+            tables.push_str(&table_function(*v, w));
+        }
+    }
+    let functions = library::functions(body);
+    let uses = |what: &str| body.contains(what) || tables.contains(what) || functions.contains(what);
+    let mut bindings = vec![Binding::Sizes];
+    let mut head = String::from("@group(0) @binding(0) var<uniform> sizes: vec4<u32>;\n");
+    let bind = |b: Binding, ty: String, bindings: &mut Vec<Binding>, head: &mut String| {
+        let _ = writeln!(head, "@group(0) @binding({}) {ty};", bindings.len());
+        bindings.push(b);
+    };
+    for s in 0..super::index::small(memory.shards.len()) {
+        if uses(&format!("weights{s}[")) {
+            bind(Binding::Weights(s), format!("var<storage, read> weights{s}: array<vec4<u32>>"), &mut bindings, &mut head);
+        }
+        if uses(&format!("halves{s}[")) {
+            bind(Binding::WeightsNative(s), format!("var<storage, read> halves{s}: array<vec4<f16>>"), &mut bindings, &mut head);
+        }
+    }
+    if uses("inputs[") {
+        bind(Binding::Inputs, "var<storage, read> inputs: array<vec4<u32>>".into(), &mut bindings, &mut head);
+    }
+    if uses("values[") {
+        bind(Binding::Values, "var<storage, read_write> values: array<vec4<u32>>".into(), &mut bindings, &mut head);
+    }
+    bind(Binding::Status, "var<storage, read_write> status: array<atomic<u32>>".into(), &mut bindings, &mut head);
+    if slots > 0 {
+        let _ = writeln!(head, "var<workgroup> slots: array<vec4<u32>, {slots}>;");
+    }
+    for constant in ["infinity_bits", "nan_bits"] {
+        if body.contains(constant) {
+            let bits = if constant == "nan_bits" { "0x7fc00000u" } else { "0x7f800000u" };
+            let _ = writeln!(head, "var<private> {constant}: u32 = {bits};");
+        }
+    }
+    let enable = if memory.rung == Rung::Native && uses("halves") { "enable f16;\n" } else { "" };
+    let _ = g;
+    let text = format!(
+        "// {name}: {} rows of {} per workgroup\n{notes}{enable}{head}{functions}{tables}\
+         @compute @workgroup_size({threads})\n\
+         fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>) {{\n  \
+         let row0 = (wid.x + wid.y * 65535u) * {tile}u;\n  \
+         if row0 >= {count} {{ return; }}\n  \
+         var bad = 0u;\n{body}}}\n",
+        p.tile,
+        if p.space == RowSpace::Requests { "requests" } else { "rows" },
+        threads = p.threads,
+        tile = p.tile,
+        count = p.count(),
+    );
+    (text, bindings)
+}
+
+/// A name from the model: the module path that the step with most work belongs to, shortened to what all share.
+fn label(g: &Graph, group: &Group) -> String {
+    let heaviest = group.steps.iter().max_by(|a, b| flops(g, a).total_cmp(&flops(g, b)));
+    let scope = heaviest.map_or("", |s| g.scope_of(s.anchor.unwrap_or(s.root)));
+    let clean: String = scope.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let clean = clean.trim_matches('_');
+    if clean.is_empty() { "rows".into() } else { clean.chars().take(40).collect() }
+}
+
+/// Floating-point operations of a step for one row: multiply-adds twice, reductions once.
+pub(super) fn flops(g: &Graph, s: &Step) -> f64 {
+    let Some(a) = s.anchor else { return 0.0 };
+    let size = |v: Value| g.shape(v).numel(Sizes::ONE) as f64;
+    let args = g.args(a);
+    match g.op(a) {
+        Op::MatMul => 2.0 * size(a) * g.shape(args[0]).per_row().last().copied().unwrap_or(1) as f64,
+        Op::Gru => 6.0 * size(a) * g.shape(a).per_row().last().copied().unwrap_or(1) as f64,
+        _ => size(args[0]),
+    }
+}
+
+fn weight_bytes(g: &Graph, memory: &Memory, group: &Group) -> u64 {
+    let mut seen = std::collections::BTreeSet::new();
+    for s in &group.steps {
+        let Some(a) = s.anchor else { continue };
+        walk(g, s, &|_| false, &mut |_, _| {});
+        let mut stack: Vec<Value> = match g.op(a) {
+            Op::MatMul => vec![g.args(a)[1]],
+            Op::Gru => vec![g.args(a)[2]],
+            _ => Vec::new(),
+        };
+        while let Some(v) = stack.pop() {
+            if matches!(g.op(v), Op::Param(_)) {
+                seen.insert(v);
+            } else if !g.op(v).is_anchor() {
+                stack.extend(g.args(v));
+            }
+        }
+    }
+    seen.into_iter().map(|v| memory.weight_bytes(v)).sum()
+}
+
+fn activation_bytes(g: &Graph, partition: &Partition, group: &Group) -> u64 {
+    let homes = &partition.placement.homes;
+    let arena = |v: Value| match homes.get(&v) {
+        Some(Home::Arena { stride, .. }) => 4 * *stride as u64,
+        _ => 0,
+    };
+    let mut total = 0;
+    for s in &group.steps {
+        total += arena(s.root);
+        walk(g, s, &|v| homes.contains_key(&v), &mut |v, stored| {
+            if stored {
+                total += if matches!(g.op(v), Op::Input(_)) { 4 * g.shape(v).numel(Sizes::ONE) as u64 } else { arena(v) };
+            }
+        });
+    }
+    total
+}
