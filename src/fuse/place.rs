@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Group, Profile, walk};
 use crate::ir::rows::{RowInfo, RowSpace};
 use crate::ir::{Graph, Value};
-use crate::tensor::Sizes;
 
 /// Per-row sizes beyond what 32-bit indices of a kernel can reach.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,308 @@
+//! The pipeline on one screen: graph and weights in, bundle out.
+//!
+//! simplify, then for every variant (profile x rung) partition, lay out, write and check kernels. Nothing here knows where
+//! a graph came from, and nothing that runs a bundle knows this module.
+
+mod checks;
+
+use indexmap::IndexMap;
+
+use crate::bundle::{
+    Binding, Bundle, FORMAT, Flops, Manifest, Needs, Port, Precision, Rung, Slot, StoredTensor, Variant, digest, fingerprint,
+};
+use crate::fuse::{FuseError, Fusion, Home, Partition, Profile, partition};
+use crate::interp::EvalError;
+use crate::ir::rows::{NotRowLocal, RowSpace, analyse};
+use crate::ir::{Graph, Op, TensorType, TypeError, Value, verify};
+use crate::simplify::{self, flops, simplify_observed};
+use crate::tensor::{HostTensor, Sizes, Tensors};
+use crate::wgsl::{self, LayoutError, Memory, Rejected, Shader, space};
+
+/// What to compile for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Storage of weights.
+    pub precision: Precision,
+    /// Device profiles; every one gives a variant per rung.
+    pub profiles: Vec<&'static Profile>,
+    /// How kernels read weights.
+    pub rungs: Vec<Rung>,
+    /// How much is fused.
+    pub fusion: Fusion,
+    /// Whether the algebra runs; without it the graph is compiled as written.
+    pub simplify: bool,
+    /// Bytes of the largest weight buffer; larger tables are split by rows.
+    pub buffer_bytes: u64,
+}
+
+impl Options {
+    /// The default variants of a precision: f16 weights read natively or packed, f32 weights read as they are.
+    #[must_use]
+    pub fn new(precision: Precision) -> Self {
+        let rungs = match precision {
+            Precision::F16 => vec![Rung::Native, Rung::Packed],
+            Precision::F32 => vec![Rung::F32],
+        };
+        Self {
+            precision,
+            profiles: Profile::ALL.iter().collect(),
+            rungs,
+            fusion: Fusion::Full,
+            simplify: true,
+            // WebGPU's default limit of a storage binding.
+            buffer_bytes: 128 << 20,
+        }
+    }
+}
+
+/// Why a model does not compile.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The graph breaks a typing rule.
+    #[error("the graph is not well typed: {0}")]
+    Type(#[from] TypeError),
+    /// A pass failed.
+    #[error(transparent)]
+    Simplify(#[from] simplify::Error),
+    /// Rows are mixed.
+    #[error(transparent)]
+    NotRowLocal(#[from] NotRowLocal),
+    /// The graph cannot be cut into kernels.
+    #[error(transparent)]
+    Fuse(#[from] FuseError),
+    /// An input's first axis is not the batch.
+    #[error("input `{name}` is {ty}; inputs start with a multiple of rows or requests")]
+    Input {
+        /// The input.
+        name: String,
+        /// Its type.
+        ty: String,
+    },
+    /// An extent is beyond what the format holds.
+    #[error("`{name}` is {ty}: too large for a bundle")]
+    TooLarge {
+        /// The input or output.
+        name: String,
+        /// Its type.
+        ty: String,
+    },
+    /// A weight cannot be laid out.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Constants could not be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// naga refused a kernel.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+}
+
+impl CompileError {
+    /// The process exit code: 70 for bugs of ours, 3 for limits, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Rejected(_) => 70,
+            Self::Layout(_) | Self::TooLarge { .. } => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// Sees the text of every stage: its name, as a file name, and its text.
+pub type Observer<'a> = dyn FnMut(&str, &str) + 'a;
+
+/// Compiles a model.
+///
+/// # Errors
+/// [`CompileError`] naming what does not fit.
+pub fn compile(name: &str, graph: &Graph, weights: &Tensors, options: &Options) -> Result<Bundle, CompileError> {
+    compile_observed(name, graph, weights, options, &mut |_, _| {})
+}
+
+/// [`compile`], showing every stage to `observe`.
+///
+/// # Errors
+/// See [`compile`].
+pub fn compile_observed(
+    name: &str,
+    graph: &Graph,
+    weights: &Tensors,
+    options: &Options,
+    observe: &mut Observer,
+) -> Result<Bundle, CompileError> {
+    verify(graph)?;
+    analyse(graph)?;
+    observe("00-model.ir", &graph.to_string());
+    let (g, weights) = if options.simplify {
+        let mut n = 0;
+        simplify_observed(graph, weights, &mut |pass, g: &Graph| {
+            n += 1;
+            observe(&format!("01-{n:02}-{pass}.ir"), &g.to_string());
+        })?
+    } else {
+        (graph.clone(), weights.clone())
+    };
+    observe("02-simplified.ir", &g.to_string());
+    let stored = store(&g, &weights, options.precision);
+    let mut wgsl = IndexMap::new();
+    let mut variants = Vec::new();
+    let mut planned = (0.0, 0.0);
+    for profile in &options.profiles {
+        let parts = partition(&g, profile, options.fusion)?;
+        observe(&format!("03-groups-{}.txt", profile.name), &describe(&g, &parts));
+        for rung in &options.rungs {
+            let (variant, shaders) = variant(&g, &parts, profile, *rung, &stored, options)?;
+            for (s, kernel) in shaders.iter().zip(&variant.kernels) {
+                observe(&format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(), &s.wgsl);
+                wgsl.insert(kernel.wgsl.clone(), s.wgsl.clone());
+            }
+            planned = planned_flops(&variant);
+            variants.push(variant);
+        }
+    }
+    let text = g.to_string();
+    let manifest = Manifest {
+        format: FORMAT,
+        tool: concat!("loopfm ", env!("CARGO_PKG_VERSION")).to_owned(),
+        model: name.to_owned(),
+        fingerprint: fingerprint(&text, &stored),
+        precision: options.precision,
+        inputs: ports(g.inputs().map(|(v, n, _)| (n.to_owned(), v)), &g)?,
+        outputs: ports(g.outputs.iter().cloned(), &g)?,
+        checks: checks::id_checks(&g, &weights)?,
+        flops: Flops {
+            written_per_row: flops(graph, Sizes::ONE) as f64,
+            planned_per_row: planned.0,
+            planned_per_request: planned.1,
+        },
+        variants,
+    };
+    Ok(Bundle { manifest, graph: text, wgsl, weights: stored })
+}
+
+fn variant(
+    g: &Graph,
+    parts: &Partition,
+    profile: &Profile,
+    rung: Rung,
+    stored: &IndexMap<String, StoredTensor>,
+    options: &Options,
+) -> Result<(Variant, Vec<Shader>), CompileError> {
+    let half = |name: &str| stored.get(name).is_some_and(|t| t.storage == crate::bundle::Storage::F16);
+    let memory = Memory::plan(g, &parts.rows, rung, &half, options.buffer_bytes)?;
+    let shaders = wgsl::emit(g, parts, profile, &memory)?;
+    let mut needs = Needs { f16: rung == Rung::Native, ..Needs::default() };
+    needs.binding_bytes = memory.shards.iter().max().map_or(0, |w| w * 16);
+    let mut kernels = Vec::new();
+    for s in &shaders {
+        let mut kernel = s.kernel.clone();
+        kernel.wgsl = digest(&s.wgsl);
+        needs.workgroup_bytes = needs.workgroup_bytes.max(kernel.workgroup_bytes);
+        needs.invocations = needs.invocations.max(kernel.invocations);
+        let storage = kernel.bindings.iter().filter(|b| !matches!(b, Binding::Sizes)).count();
+        needs.storage_buffers = needs.storage_buffers.max(u32::try_from(storage).unwrap_or(u32::MAX));
+        kernels.push(kernel);
+    }
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let outputs = g.outputs.iter().map(|(name, v)| {
+        let offset = match parts.placement.homes[v] {
+            Home::Arena { rows, requests, .. } => crate::bundle::Linear { rows: small(rows), requests: small(requests) },
+            Home::Slot { .. } => unreachable!("outputs live in the arena"),
+        };
+        Slot { name: name.clone(), offset, width: small(g.shape(*v).numel(Sizes::ONE)) }
+    });
+    let variant = Variant {
+        profile: profile.name.to_owned(),
+        rung,
+        needs,
+        weights: memory.placements(),
+        shards: memory.shards.clone(),
+        inputs_size: memory.inputs_size,
+        values_size: crate::bundle::Linear {
+            rows: small(parts.placement.arena_rows),
+            requests: small(parts.placement.arena_requests),
+        },
+        inputs: memory.input_slots(g),
+        outputs: outputs.collect(),
+        status: memory.table_names(g),
+        kernels,
+    };
+    Ok((variant, shaders))
+}
+
+/// Weights in storage precision: matrices and tables whose values survive f16 become halves, the rest stays as it is.
+fn store(g: &Graph, weights: &Tensors, precision: Precision) -> IndexMap<String, StoredTensor> {
+    let stored = |name: &str, t: &HostTensor| {
+        let spread = t.shape.iter().filter(|n| **n > 1).count() >= 2;
+        let half = precision == Precision::F16 && (spread || multiplies(g, name)) && fits_f16(t);
+        if half { StoredTensor::from_host_as_f16(t) } else { StoredTensor::from_host(t) }
+    };
+    let live = g.live();
+    g.params()
+        .filter(|(v, _, _)| live[v.index()])
+        .filter_map(|(_, name, _)| weights.get(name).map(|t| (name.to_owned(), stored(name, t))))
+        .collect()
+}
+
+/// Whether a parameter is a matmul's second operand as it stands.
+fn multiplies(g: &Graph, name: &str) -> bool {
+    g.iter().any(|(_, n)| matches!(n.op, Op::MatMul) && matches!(g.op(n.args[1]), Op::Param(p) if p == name))
+}
+
+/// Whether rounding to f16 keeps a weight's values: none beyond 1e4, at most 1 % of the others below the normal range.
+fn fits_f16(t: &HostTensor) -> bool {
+    let Some(values) = t.as_f32() else { return false };
+    let tiny = values.iter().filter(|x| **x != 0.0 && x.abs() < 6.1e-5).count();
+    values.iter().all(|x| x.abs() <= 1e4) && tiny * 100 <= values.len()
+}
+
+fn ports(list: impl Iterator<Item = (String, Value)>, g: &Graph) -> Result<Vec<Port>, CompileError> {
+    list.map(|(name, v)| port(&name, g.ty(v))).collect()
+}
+
+fn port(name: &str, ty: &TensorType) -> Result<Port, CompileError> {
+    let named = || (name.to_owned(), ty.to_string());
+    let Some((0, first)) = ty.shape.symbolic() else {
+        let (name, ty) = named();
+        return Err(CompileError::Input { name, ty });
+    };
+    let small = |n: usize| {
+        u32::try_from(n).map_err(|_| {
+            let (name, ty) = named();
+            CompileError::TooLarge { name, ty }
+        })
+    };
+    let row_space = if matches!(first, crate::tensor::Dim::Rows(_)) { RowSpace::Rows } else { RowSpace::Requests };
+    Ok(Port {
+        name: name.to_owned(),
+        dtype: ty.dtype,
+        space: space(row_space),
+        factor: small(first.factor())?,
+        shape: ty.shape.0[1..].iter().map(|d| small(d.factor())).collect::<Result<_, _>>()?,
+    })
+}
+
+fn planned_flops(v: &Variant) -> (f64, f64) {
+    let of = |s| v.kernels.iter().filter(|k| k.space == s).map(|k| k.flops).sum();
+    (of(crate::bundle::Space::Rows), of(crate::bundle::Space::Requests))
+}
+
+/// The partition as text: groups, their steps, where roots live.
+fn describe(g: &Graph, parts: &Partition) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for (i, group) in parts.groups.iter().enumerate() {
+        let words = parts.placement.slot_words[i];
+        let _ = writeln!(text, "group {i}: {:?}, {} per workgroup, {} bytes of slots", group.space, group.tile, words * 16);
+        for s in &group.steps {
+            let what = s.anchor.map_or("map", |a| g.op(a).name());
+            let home = match parts.placement.homes[&s.root] {
+                Home::Slot { offset, stride } => format!("slot {offset}+{stride}"),
+                Home::Arena { rows, requests, stride, .. } => format!("arena {rows}r+{requests}q, {stride}"),
+            };
+            let _ = writeln!(text, "  {what} -> {} {} [{home}] {}", s.root, g.ty(s.root), g.scope_of(s.root));
+        }
+    }
+    text
+}
