@@ -169,8 +169,8 @@ impl<'a> Emitter<'a> {
             return parts;
         }
         let (text, depth, most) = (ix.text(), ix.depth(), ix.range().1);
-        let q = self.bind("i", &format!("{text} / {n}u"), depth);
-        let r = self.bind("i", &format!("{text} % {n}u"), depth);
+        let q = self.bind("n", &format!("{text} / {n}u"), depth);
+        let r = self.bind("n", &format!("{text} % {n}u"), depth);
         let atom = |e: Ex, bound: u64| Ix::atom(Atom { name: e.text.into(), bound: u32::try_from(bound).unwrap_or(u32::MAX), depth: e.depth });
         (atom(q, most / u64::from(n) + 1), atom(r, u64::from(n)))
     }
@@ -198,7 +198,7 @@ impl<'a> Emitter<'a> {
         if ix.range().1 < u64::from(n) {
             return ix.clone();
         }
-        let e = self.bind("i", &format!("min({}, {}u)", ix.text(), n - 1), ix.depth());
+        let e = self.bind("n", &format!("min({}, {}u)", ix.text(), n - 1), ix.depth());
         Ix::atom(Atom { name: e.text.into(), bound: n, depth: e.depth })
     }
 

@@ -208,7 +208,7 @@ impl Emitter<'_> {
         let mut chosen: Option<Ex> = None;
         for (part, start, n) in choices {
             let depth = ix[axis].depth();
-            let i = self.bind("i", &format!("clamp({}, {start}u, {}u) - {start}u", ix[axis].text(), start + n - 1), depth);
+            let i = self.bind("n", &format!("clamp({}, {start}u, {}u) - {start}u", ix[axis].text(), start + n - 1), depth);
             let mut jx = ix.to_vec();
             jx[axis] = Ix::opaque(&i.text, small(n), i.depth);
             let e = self.eval(part, &jx, 1, row);
@@ -260,7 +260,7 @@ impl Emitter<'_> {
         let word = self.memory.tables.iter().position(|t| *t == table).map_or(0, |p| small(p + 1));
         self.checked.insert(word);
         let (depth, global) = (i.depth.max(row.depth), row.global.clone());
-        let e = self.bind("i", &format!("checked({}, {n}u, {word}u, {global})", i.text), depth);
+        let e = self.bind("n", &format!("checked({}, {n}u, {word}u, {global})", i.text), depth);
         Ix::opaque(&e.text, small(n), e.depth)
     }
 

@@ -171,7 +171,7 @@ impl Emitter<'_> {
         let l = self.unflat(&shape[..r - 2], &l);
         let at = |i: &[Ix], last: &[Ix]| i.iter().chain(last).cloned().collect::<Vec<Ix>>();
         // The state before this time: the first one given, later ones as stored.
-        let before = Ix::opaque(&self.bind("i", &format!("max({}, 1u) - 1u", t.text()), t.depth()).text, small(time), t.depth());
+        let before = Ix::opaque(&self.bind("n", &format!("max({}, 1u) - 1u", t.text()), t.depth()).text, small(time), t.depth());
         for g in 0..3 {
             let e = self.eval(b, &[j.plus_constant(small(g * hidden))], 1, &row);
             self.line(&format!("var gate{g} = {};", e.text));

@@ -6,6 +6,7 @@ pub(crate) mod files;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
 pub(crate) mod graphs;
+pub(crate) mod models;
 pub(crate) mod rng;
 
 use indexmap::IndexMap;
