@@ -5,7 +5,7 @@ use loopfm::compile::{Options, compile};
 
 use crate::support::models;
 
-fn selected(name: &str) -> bool {
+pub(crate) fn selected(name: &str) -> bool {
     std::env::var("LOOPFM_ONLY").map_or(true, |only| name.contains(&only))
 }
 
@@ -29,4 +29,76 @@ fn every_export_compiles() {
         }
     }
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+}
+
+#[cfg(feature = "gpu")]
+mod gpu {
+    use std::sync::Arc;
+
+    use loopfm::bundle::{Precision, Rung};
+    use loopfm::compile::{Options, compile};
+    use loopfm::fuse::Fusion;
+    use loopfm::run::{self, Runtime, VariantChoice};
+
+    use crate::support::compare::{Tol, compare_outputs};
+    use crate::support::{gpu, models};
+
+    /// Rounding of an f32 evaluation in another order than PyTorch's.
+    const F32: Tol = Tol { abs: 1e-6, rel: 0.0, of_max: 2e-5 };
+    /// Rounding of weights to f16.
+    const F16: Tol = Tol { abs: 0.0, rel: 0.0, of_max: 5e-3 };
+
+    fn check_all(precision: Precision, rung: Rung, fusion: Fusion, tol: Tol) {
+        let Some(device) = gpu::gpu() else { return };
+        let options = Options { fusion, rungs: vec![rung], ..Options::new(precision) };
+        let mut faults = Vec::new();
+        let mut goldens = 0;
+        for file in models::in_repository().into_iter().chain(models::elsewhere()) {
+            let golden = models::load(&file);
+            if !super::selected(&golden.name) {
+                continue;
+            }
+            goldens += 1;
+            let m = &golden.model;
+            let bundle = match compile(&m.name, &m.graph, &m.weights, &options) {
+                Ok(bundle) => bundle,
+                Err(e) => {
+                    faults.push(format!("{}: {e}", golden.name));
+                    continue;
+                }
+            };
+            for profile in &options.profiles {
+                let choice = VariantChoice { profile: Some(profile.name.to_owned()), rung: Some(rung) };
+                let start = std::time::Instant::now();
+                let opened = Runtime::open(Arc::clone(&device), &bundle, &run::Options { variant: choice, ..run::Options::default() });
+                let outcome = opened.and_then(|r| r.run(&golden.batch)).map_err(|e| e.to_string());
+                let outcome = outcome.and_then(|got| compare_outputs(&got, &golden.want, tol));
+                eprintln!("{} {} {rung:?} {fusion:?}: {:?} {:?}", golden.name, profile.name, start.elapsed(), outcome.is_ok());
+                if let Err(e) = outcome {
+                    faults.push(format!("{} {}: {e}", golden.name, profile.name));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{} faults in {goldens} goldens\n{}", faults.len(), faults.join("\n"));
+    }
+
+    #[test]
+    fn f32_gives_the_goldens() {
+        check_all(Precision::F32, Rung::F32, Fusion::Full, F32);
+    }
+
+    #[test]
+    fn packed_halves_give_the_goldens() {
+        check_all(Precision::F16, Rung::Packed, Fusion::Full, F16);
+    }
+
+    #[test]
+    fn native_halves_give_the_goldens() {
+        check_all(Precision::F16, Rung::Native, Fusion::Full, F16);
+    }
+
+    #[test]
+    fn unfused_gives_the_goldens() {
+        check_all(Precision::F32, Rung::F32, Fusion::None, F32);
+    }
 }
