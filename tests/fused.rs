@@ -19,10 +19,20 @@ fn every_export_compiles() {
         }
         for precision in [Precision::F16, Precision::F32] {
             let start = std::time::Instant::now();
-            match compile(&golden.model.name, &golden.model.graph, &golden.model.weights, &Options::new(precision)) {
+            match compile(
+                &golden.model.name,
+                &golden.model.graph,
+                &golden.model.weights,
+                &Options::new(precision),
+            ) {
                 Ok(b) => {
                     let counts: Vec<usize> = b.manifest.variants.iter().map(|v| v.kernels.len()).collect();
-                    eprintln!("{} {precision:?}: {counts:?} dispatches, {:?}, flops {:?}", golden.name, start.elapsed(), b.manifest.flops);
+                    eprintln!(
+                        "{} {precision:?}: {counts:?} dispatches, {:?}, flops {:?}",
+                        golden.name,
+                        start.elapsed(),
+                        b.manifest.flops
+                    );
                 }
                 Err(e) => faults.push(format!("{} {precision:?}: {e}", golden.name)),
             }
@@ -44,13 +54,25 @@ mod gpu {
     use crate::support::{gpu, models};
 
     /// Rounding of an f32 evaluation in another order than PyTorch's.
-    const F32: Tol = Tol { abs: 1e-6, rel: 0.0, of_max: 2e-5 };
+    const F32: Tol = Tol {
+        abs: 1e-6,
+        rel: 0.0,
+        of_max: 2e-5,
+    };
     /// Rounding of weights to f16.
-    const F16: Tol = Tol { abs: 0.0, rel: 0.0, of_max: 5e-3 };
+    const F16: Tol = Tol {
+        abs: 0.0,
+        rel: 0.0,
+        of_max: 5e-3,
+    };
 
     fn check_all(precision: Precision, rung: Rung, fusion: Fusion, tol: Tol) {
         let Some(device) = gpu::gpu() else { return };
-        let options = Options { fusion, rungs: vec![rung], ..Options::new(precision) };
+        let options = Options {
+            fusion,
+            rungs: vec![rung],
+            ..Options::new(precision)
+        };
         let mut faults = Vec::new();
         let mut goldens = 0;
         for file in models::in_repository().into_iter().chain(models::elsewhere()) {
@@ -68,18 +90,39 @@ mod gpu {
                 }
             };
             for profile in &options.profiles {
-                let choice = VariantChoice { profile: Some(profile.name.to_owned()), rung: Some(rung) };
+                let choice = VariantChoice {
+                    profile: Some(profile.name.to_owned()),
+                    rung: Some(rung),
+                };
                 let start = std::time::Instant::now();
-                let opened = Runtime::open(Arc::clone(&device), &bundle, &run::Options { variant: choice, ..run::Options::default() });
+                let opened = Runtime::open(
+                    Arc::clone(&device),
+                    &bundle,
+                    &run::Options {
+                        variant: choice,
+                        ..run::Options::default()
+                    },
+                );
                 let outcome = opened.and_then(|r| r.run(&golden.batch)).map_err(|e| e.to_string());
                 let outcome = outcome.and_then(|got| compare_outputs(&got, &golden.want, tol));
-                eprintln!("{} {} {rung:?} {fusion:?}: {:?} {:?}", golden.name, profile.name, start.elapsed(), outcome.is_ok());
+                eprintln!(
+                    "{} {} {rung:?} {fusion:?}: {:?} {:?}",
+                    golden.name,
+                    profile.name,
+                    start.elapsed(),
+                    outcome.is_ok()
+                );
                 if let Err(e) = outcome {
                     faults.push(format!("{} {}: {e}", golden.name, profile.name));
                 }
             }
         }
-        assert!(faults.is_empty(), "{} faults in {goldens} goldens\n{}", faults.len(), faults.join("\n"));
+        assert!(
+            faults.is_empty(),
+            "{} faults in {goldens} goldens\n{}",
+            faults.len(),
+            faults.join("\n")
+        );
     }
 
     #[test]
@@ -100,5 +143,31 @@ mod gpu {
     #[test]
     fn unfused_gives_the_goldens() {
         check_all(Precision::F32, Rung::F32, Fusion::None, F32);
+    }
+}
+
+/// Writes every stage of the exports that `LOOPFM_ONLY` names to the folder `LOOPFM_DUMP`.
+#[test]
+fn dump_stages() {
+    let Some(folder) = std::env::var_os("LOOPFM_DUMP") else {
+        return;
+    };
+    for file in models::in_repository().into_iter().chain(models::elsewhere()) {
+        let golden = models::load(&file);
+        if selected(&golden.name) {
+            let to = std::path::Path::new(&folder).join(golden.name.replace('/', "_"));
+            std::fs::create_dir_all(&to).unwrap();
+            let m = &golden.model;
+            let done = loopfm::compile::compile_observed(
+                &m.name,
+                &m.graph,
+                &m.weights,
+                &Options::new(Precision::F16),
+                &mut |stage, text| {
+                    std::fs::write(to.join(stage), text).unwrap();
+                },
+            );
+            eprintln!("{}: {:?}", golden.name, done.err());
+        }
     }
 }

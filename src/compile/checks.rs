@@ -15,13 +15,19 @@ pub(super) fn id_checks(g: &Graph, weights: &Tensors) -> Result<Vec<IdCheck>, Ev
     let live = g.live();
     let mut checks: Vec<IdCheck> = Vec::new();
     for (v, n) in g.iter() {
-        let (Op::Gather(axis) | Op::TakeAlong(axis)) = n.op else { continue };
+        let (Op::Gather(axis) | Op::TakeAlong(axis)) = n.op else {
+            continue;
+        };
         if !live[v.index()] || is_crossing(g, n) {
             continue;
         }
         let extent = g.shape(n.args[0]).0[axis].factor();
-        let Some((input, name)) = sole_input(g, n.args[1]) else { continue };
-        let Some(shifts) = shifts(g, weights, n.args[1], input, name)? else { continue };
+        let Some((input, name)) = sole_input(g, n.args[1]) else {
+            continue;
+        };
+        let Some(shifts) = shifts(g, weights, n.args[1], input, name)? else {
+            continue;
+        };
         let table = match g.op(n.args[0]) {
             Op::Param(p) => p.clone(),
             _ => g.scope_of(n.args[0]).to_owned(),
@@ -47,7 +53,12 @@ fn push(checks: &mut Vec<IdCheck>, input: &str, table: String, range: &[(i64, i6
         min.truncate(1);
         max.truncate(1);
     }
-    let check = IdCheck { input: input.to_owned(), table, min, max };
+    let check = IdCheck {
+        input: input.to_owned(),
+        table,
+        min,
+        max,
+    };
     if !checks.contains(&check) {
         checks.push(check);
     }
@@ -77,24 +88,41 @@ fn sole_input(g: &Graph, v: Value) -> Option<(Value, &str)> {
 }
 
 /// For each index of the expression the input element it equals up to a constant, and that constant.
-fn shifts(g: &Graph, weights: &Tensors, v: Value, input: Value, name: &str) -> Result<Option<Vec<(usize, i64)>>, EvalError> {
+fn shifts(
+    g: &Graph,
+    weights: &Tensors,
+    v: Value,
+    input: Value,
+    name: &str,
+) -> Result<Option<Vec<(usize, i64)>>, EvalError> {
     let shape = g.shape(input).at(Sizes::ONE);
     let width: usize = shape.iter().product();
     let run = |scale: i32| -> Result<Vec<i32>, EvalError> {
         let ids = (0..width).map(|e| scale * i32::try_from(e + 1).unwrap_or(0)).collect();
         let batch = Tensors::from([(name.to_owned(), HostTensor::i32(&shape, ids))]);
-        Ok(eval_values::<f64>(g, weights, &batch, Sizes::ONE, &[v])?[0].ints().to_vec())
+        Ok(eval_values::<f64>(g, weights, &batch, Sizes::ONE, &[v])?[0]
+            .ints()
+            .to_vec())
     };
-    // An expression that fails on such probes is no plain shift.
-    let (Ok(zero), Ok(one), Ok(seven)) = (run(0), run(1), run(7)) else { return Ok(None) };
+    // Small, large and negative ids: a remainder, a clamp or a wrap shows on one of them.
+    let far = i32::MAX / i32::try_from(width + 1).unwrap_or(i32::MAX);
+    let (Ok(zero), Ok(one)) = (run(0), run(1)) else {
+        return Ok(None);
+    };
     let mut list = Vec::with_capacity(zero.len());
-    for ((z, o), s) in zero.iter().zip(&one).zip(&seven) {
-        let (z, o, s) = (i64::from(*z), i64::from(*o), i64::from(*s));
-        let element = o - z;
-        if s - z != 7 * element || element < 1 || element > i64::try_from(width).unwrap_or(0) {
+    for (z, o) in zero.iter().zip(&one) {
+        let element = i64::from(*o) - i64::from(*z);
+        match usize::try_from(element - 1) {
+            Ok(e) if e < width => list.push((e, i64::from(*z))),
+            _ => return Ok(None),
+        }
+    }
+    for scale in [7, far / 2, -far / 2] {
+        let Ok(seen) = run(scale) else { return Ok(None) };
+        let fits = |((e, shift), x): (&(usize, i64), &i32)| i64::from(*x) == i64::from(scale) * (*e as i64 + 1) + shift;
+        if !list.iter().zip(&seen).all(fits) {
             return Ok(None);
         }
-        list.push((usize::try_from(element - 1).unwrap_or(0), z));
     }
     Ok(Some(list))
 }

@@ -8,7 +8,8 @@ mod checks;
 use indexmap::IndexMap;
 
 use crate::bundle::{
-    Binding, Bundle, FORMAT, Flops, Manifest, Needs, Port, Precision, Rung, Slot, StoredTensor, Variant, digest, fingerprint,
+    Binding, Bundle, FORMAT, Flops, Manifest, Needs, Port, Precision, Rung, Slot, StoredTensor, Variant, digest,
+    fingerprint,
 };
 use crate::fuse::{FuseError, Fusion, Home, Partition, Profile, partition};
 use crate::interp::EvalError;
@@ -154,7 +155,10 @@ pub fn compile_observed(
         for rung in &options.rungs {
             let (variant, shaders) = variant(&g, &parts, profile, *rung, &stored, options)?;
             for (s, kernel) in shaders.iter().zip(&variant.kernels) {
-                observe(&format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(), &s.wgsl);
+                observe(
+                    &format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(),
+                    &s.wgsl,
+                );
                 wgsl.insert(kernel.wgsl.clone(), s.wgsl.clone());
             }
             planned = planned_flops(&variant);
@@ -178,7 +182,12 @@ pub fn compile_observed(
         },
         variants,
     };
-    Ok(Bundle { manifest, graph: text, wgsl, weights: stored })
+    Ok(Bundle {
+        manifest,
+        graph: text,
+        wgsl,
+        weights: stored,
+    })
 }
 
 fn variant(
@@ -189,10 +198,17 @@ fn variant(
     stored: &IndexMap<String, StoredTensor>,
     options: &Options,
 ) -> Result<(Variant, Vec<Shader>), CompileError> {
-    let half = |name: &str| stored.get(name).is_some_and(|t| t.storage == crate::bundle::Storage::F16);
+    let half = |name: &str| {
+        stored
+            .get(name)
+            .is_some_and(|t| t.storage == crate::bundle::Storage::F16)
+    };
     let memory = Memory::plan(g, &parts.rows, rung, &half, options.buffer_bytes)?;
     let shaders = wgsl::emit(g, parts, profile, &memory)?;
-    let mut needs = Needs { f16: rung == Rung::Native, ..Needs::default() };
+    let mut needs = Needs {
+        f16: rung == Rung::Native,
+        ..Needs::default()
+    };
     needs.binding_bytes = memory.shards.iter().max().map_or(0, |w| w * 16);
     let mut kernels = Vec::new();
     for s in &shaders {
@@ -207,10 +223,17 @@ fn variant(
     let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let outputs = g.outputs.iter().map(|(name, v)| {
         let offset = match parts.placement.homes[v] {
-            Home::Arena { rows, requests, .. } => crate::bundle::Linear { rows: small(rows), requests: small(requests) },
+            Home::Arena { rows, requests, .. } => crate::bundle::Linear {
+                rows: small(rows),
+                requests: small(requests),
+            },
             Home::Slot { .. } => unreachable!("outputs live in the arena"),
         };
-        Slot { name: name.clone(), offset, width: small(g.shape(*v).numel(Sizes::ONE)) }
+        Slot {
+            name: name.clone(),
+            offset,
+            width: small(g.shape(*v).numel(Sizes::ONE)),
+        }
     });
     let variant = Variant {
         profile: profile.name.to_owned(),
@@ -236,7 +259,11 @@ fn store(g: &Graph, weights: &Tensors, precision: Precision) -> IndexMap<String,
     let stored = |name: &str, t: &HostTensor| {
         let spread = t.shape.iter().filter(|n| **n > 1).count() >= 2;
         let half = precision == Precision::F16 && (spread || multiplies(g, name)) && fits_f16(t);
-        if half { StoredTensor::from_host_as_f16(t) } else { StoredTensor::from_host(t) }
+        if half {
+            StoredTensor::from_host_as_f16(t)
+        } else {
+            StoredTensor::from_host(t)
+        }
     };
     let live = g.live();
     g.params()
@@ -247,7 +274,8 @@ fn store(g: &Graph, weights: &Tensors, precision: Precision) -> IndexMap<String,
 
 /// Whether a parameter is a matmul's second operand as it stands.
 fn multiplies(g: &Graph, name: &str) -> bool {
-    g.iter().any(|(_, n)| matches!(n.op, Op::MatMul) && matches!(g.op(n.args[1]), Op::Param(p) if p == name))
+    g.iter()
+        .any(|(_, n)| matches!(n.op, Op::MatMul) && matches!(g.op(n.args[1]), Op::Param(p) if p == name))
 }
 
 /// Whether rounding to f16 keeps a weight's values: none beyond 1e4, at most 1 % of the others below the normal range.
@@ -273,18 +301,30 @@ fn port(name: &str, ty: &TensorType) -> Result<Port, CompileError> {
             CompileError::TooLarge { name, ty }
         })
     };
-    let row_space = if matches!(first, crate::tensor::Dim::Rows(_)) { RowSpace::Rows } else { RowSpace::Requests };
+    let row_space = if matches!(first, crate::tensor::Dim::Rows(_)) {
+        RowSpace::Rows
+    } else {
+        RowSpace::Requests
+    };
     Ok(Port {
         name: name.to_owned(),
         dtype: ty.dtype,
         space: space(row_space),
         factor: small(first.factor())?,
-        shape: ty.shape.0[1..].iter().map(|d| small(d.factor())).collect::<Result<_, _>>()?,
+        shape: ty.shape.0[1..]
+            .iter()
+            .map(|d| small(d.factor()))
+            .collect::<Result<_, _>>()?,
     })
 }
 
 fn planned_flops(v: &Variant) -> (f64, f64) {
-    let of = |s| v.kernels.iter().filter(|k| k.space == s).map(|k| k.flops).sum();
+    let of = |s| {
+        v.kernels
+            .iter()
+            .filter(|k| k.space == s)
+            .fold(0.0, |sum, k| sum + k.flops)
+    };
     (of(crate::bundle::Space::Rows), of(crate::bundle::Space::Requests))
 }
 
@@ -294,14 +334,28 @@ fn describe(g: &Graph, parts: &Partition) -> String {
     let mut text = String::new();
     for (i, group) in parts.groups.iter().enumerate() {
         let words = parts.placement.slot_words[i];
-        let _ = writeln!(text, "group {i}: {:?}, {} per workgroup, {} bytes of slots", group.space, group.tile, words * 16);
+        let _ = writeln!(
+            text,
+            "group {i}: {:?}, {} per workgroup, {} bytes of slots",
+            group.space,
+            group.tile,
+            words * 16
+        );
         for s in &group.steps {
             let what = s.anchor.map_or("map", |a| g.op(a).name());
             let home = match parts.placement.homes[&s.root] {
                 Home::Slot { offset, stride } => format!("slot {offset}+{stride}"),
-                Home::Arena { rows, requests, stride, .. } => format!("arena {rows}r+{requests}q, {stride}"),
+                Home::Arena {
+                    rows, requests, stride, ..
+                } => format!("arena {rows}r+{requests}q, {stride}"),
             };
-            let _ = writeln!(text, "  {what} -> {} {} [{home}] {}", s.root, g.ty(s.root), g.scope_of(s.root));
+            let _ = writeln!(
+                text,
+                "  {what} -> {} {} [{home}] {}",
+                s.root,
+                g.ty(s.root),
+                g.scope_of(s.root)
+            );
         }
     }
     text

@@ -19,7 +19,11 @@ const WIDE: usize = 8;
 pub(super) fn singletons(rows: &[RowInfo], steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
     let mut groups: Vec<Group> = steps
         .into_iter()
-        .map(|s| Group { space: rows[s.root.index()].space, steps: vec![s], tile: profile.rows })
+        .map(|s| Group {
+            space: rows[s.root.index()].space,
+            steps: vec![s],
+            tile: profile.rows,
+        })
         .collect();
     groups.sort_by_key(|x| x.space);
     groups
@@ -27,8 +31,9 @@ pub(super) fn singletons(rows: &[RowInfo], steps: Vec<Step>, profile: &Profile) 
 
 /// Steps in as few groups as pays.
 pub(super) fn groups(g: &Graph, rows: &[RowInfo], steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
-    let (requests, rest): (Vec<Step>, Vec<Step>) =
-        steps.into_iter().partition(|s| rows[s.root.index()].space == RowSpace::Requests);
+    let (requests, rest): (Vec<Step>, Vec<Step>) = steps
+        .into_iter()
+        .partition(|s| rows[s.root.index()].space == RowSpace::Requests);
     let mut groups = split(g, rows, RowSpace::Requests, requests, profile);
     groups.extend(split(g, rows, RowSpace::Rows, rest, profile));
     groups
@@ -40,20 +45,32 @@ fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile
     let mut groups = Vec::new();
     if !first.is_empty() {
         let most = first.iter().map(|s| inner_rows(g, s)).max().unwrap_or(1);
-        groups.push(Group { space, tile: floor_power_of_two(profile.inner_rows / most), steps: first });
+        groups.push(Group {
+            space,
+            tile: floor_power_of_two(profile.inner_rows / most),
+            steps: first,
+        });
     }
     let mut current: Vec<Step> = Vec::new();
     let mut has_heavy = false;
     for s in rest {
         let heavy = weight_bytes(g, rows, &s) >= profile.heavy_bytes;
         if heavy && has_heavy {
-            groups.push(Group { space, tile: profile.rows, steps: std::mem::take(&mut current) });
+            groups.push(Group {
+                space,
+                tile: profile.rows,
+                steps: std::mem::take(&mut current),
+            });
         }
         has_heavy |= heavy;
         current.push(s);
     }
     if !current.is_empty() {
-        groups.push(Group { space, tile: profile.rows, steps: current });
+        groups.push(Group {
+            space,
+            tile: profile.rows,
+            steps: current,
+        });
     }
     groups
 }
@@ -82,7 +99,11 @@ fn weight_bytes(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
         Op::Gru => args[2],
         _ => return 0,
     };
-    if rows[weight.index()].space == RowSpace::Const { 2 * g.shape(weight).numel(Sizes::ONE) } else { 0 }
+    if rows[weight.index()].space == RowSpace::Const {
+        2 * g.shape(weight).numel(Sizes::ONE)
+    } else {
+        0
+    }
 }
 
 /// Steps that belong to the wide program: the wide ones, those that read what they leave per inner row, and all that

@@ -99,7 +99,10 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
     let live = g.live();
     for (v, n) in g.iter() {
         if live[v.index()] && n.op.is_anchor() && rows[v.index()].space == RowSpace::Const {
-            return Err(FuseError::Unfolded { value: v, scope: g.scope_of(v).to_owned() });
+            return Err(FuseError::Unfolded {
+                value: v,
+                scope: g.scope_of(v).to_owned(),
+            });
         }
     }
     let steps = match fusion {
@@ -111,14 +114,21 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
         Fusion::None => cut::singletons(&rows, steps, profile),
     };
     let placement = place::place(g, &rows, &mut groups, profile)?;
-    Ok(Partition { groups, rows, placement })
+    Ok(Partition {
+        groups,
+        rows,
+        placement,
+    })
 }
 
 fn check_outputs(g: &Graph, rows: &[RowInfo]) -> Result<(), FuseError> {
     for (name, v) in &g.outputs {
         let info = &rows[v.index()];
         if info.space == RowSpace::Const || info.axis != Some(0) {
-            return Err(FuseError::Output { name: name.clone(), ty: g.ty(*v).to_string() });
+            return Err(FuseError::Output {
+                name: name.clone(),
+                ty: g.ty(*v).to_string(),
+            });
         }
     }
     Ok(())

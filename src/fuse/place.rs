@@ -69,10 +69,18 @@ pub fn row_stride(shape: &[usize]) -> (usize, usize) {
     (lines, n.next_multiple_of(4))
 }
 
-pub(super) fn place(g: &Graph, rows: &[RowInfo], groups: &mut [Group], profile: &Profile) -> Result<Placement, MemoryError> {
+pub(super) fn place(
+    g: &Graph,
+    rows: &[RowInfo],
+    groups: &mut [Group],
+    profile: &Profile,
+) -> Result<Placement, MemoryError> {
     let mut placement = Placement::default();
-    let owner: BTreeMap<Value, usize> =
-        groups.iter().enumerate().flat_map(|(i, x)| x.steps.iter().map(move |s| (s.root, i))).collect();
+    let owner: BTreeMap<Value, usize> = groups
+        .iter()
+        .enumerate()
+        .flat_map(|(i, x)| x.steps.iter().map(move |s| (s.root, i)))
+        .collect();
     let mut last_use: BTreeMap<Value, (usize, usize)> = BTreeMap::new();
     for (gi, group) in groups.iter().enumerate() {
         for (si, s) in group.steps.iter().enumerate() {
@@ -90,17 +98,30 @@ pub(super) fn place(g: &Graph, rows: &[RowInfo], groups: &mut [Group], profile: 
             let shape = g.shape(v).per_row();
             let elements = shape.iter().product();
             if elements > LIMIT {
-                return Err(MemoryError { value: v, scope: g.scope_of(v).to_owned(), elements, limit: LIMIT });
+                return Err(MemoryError {
+                    value: v,
+                    scope: g.scope_of(v).to_owned(),
+                    elements,
+                    limit: LIMIT,
+                });
             }
             let (lines, line) = row_stride(&shape);
             let end = last_use.get(&v).copied().unwrap_or((gi, si));
             let is_output = g.outputs.iter().any(|(_, o)| *o == v);
             let words = lines * line / 4;
             let budget = profile.workgroup_bytes / 16;
-            let slot = (!is_output && end.0 == gi).then(|| slots.take(si, end.1, words * group.tile, budget)).flatten();
+            let slot = (!is_output && end.0 == gi)
+                .then(|| slots.take(si, end.1, words * group.tile, budget))
+                .flatten();
             let home = match slot {
                 Some(offset) => Home::Slot { offset, stride: words },
-                None => arena(&mut placement, rows[v.index()].space, elements, lines * line, is_output && line * lines != elements),
+                None => arena(
+                    &mut placement,
+                    rows[v.index()].space,
+                    elements,
+                    lines * line,
+                    is_output && line * lines != elements,
+                ),
             };
             placement.homes.insert(v, home);
         }
@@ -111,7 +132,12 @@ pub(super) fn place(g: &Graph, rows: &[RowInfo], groups: &mut [Group], profile: 
 
 fn arena(p: &mut Placement, space: RowSpace, elements: usize, padded: usize, dense: bool) -> Home {
     let stride = if dense { elements } else { padded };
-    let home = Home::Arena { rows: p.arena_rows, requests: p.arena_requests, stride, dense };
+    let home = Home::Arena {
+        rows: p.arena_rows,
+        requests: p.arena_requests,
+        stride,
+        dense,
+    };
     match space {
         RowSpace::Requests => p.arena_requests += stride,
         RowSpace::Rows | RowSpace::Const => p.arena_rows += stride,

@@ -18,8 +18,11 @@ const PARTS: usize = 3;
 pub(super) fn steps(g: &Graph, rows: &[RowInfo]) -> Vec<Step> {
     let live = g.live();
     let outputs: BTreeSet<Value> = g.outputs.iter().map(|(_, v)| *v).collect();
-    let users: Vec<Vec<Value>> =
-        g.users().into_iter().map(|u| u.into_iter().filter(|v| live[v.index()]).collect()).collect();
+    let users: Vec<Vec<Value>> = g
+        .users()
+        .into_iter()
+        .map(|u| u.into_iter().filter(|v| live[v.index()]).collect())
+        .collect();
     let mut steps: BTreeMap<Value, Step> = BTreeMap::new();
     let mut claimed = BTreeSet::new();
     // The latest anchor first: where two meet, the later one finishes and the earlier one is stored.
@@ -27,7 +30,11 @@ pub(super) fn steps(g: &Graph, rows: &[RowInfo]) -> Vec<Step> {
         if live[v.index()] && n.op.is_anchor() {
             let step = match n.op {
                 Op::MatMul | Op::Reduce(..) => tail::grow(g, &users, &outputs, &claimed, v),
-                _ => Step { root: v, anchor: Some(v), views: Vec::new() },
+                _ => Step {
+                    root: v,
+                    anchor: Some(v),
+                    views: Vec::new(),
+                },
             };
             claimed.extend(tail::members(g, &step));
             steps.insert(step.root, step);
@@ -47,12 +54,25 @@ pub(super) fn every_node(g: &Graph, rows: &[RowInfo]) -> Vec<Step> {
     let computed = |v: Value| rows[v.index()].space != RowSpace::Const && (!g.op(v).is_leaf() || outputs.contains(&v));
     g.iter()
         .filter(|(v, _)| live[v.index()] && computed(*v))
-        .map(|(v, n)| if n.op.is_anchor() { Step { anchor: Some(v), ..map(v) } } else { map(v) })
+        .map(|(v, n)| {
+            if n.op.is_anchor() {
+                Step {
+                    anchor: Some(v),
+                    ..map(v)
+                }
+            } else {
+                map(v)
+            }
+        })
         .collect()
 }
 
 fn map(root: Value) -> Step {
-    Step { root, anchor: None, views: Vec::new() }
+    Step {
+        root,
+        anchor: None,
+        views: Vec::new(),
+    }
 }
 
 /// Adds map steps until no expression is dear in two places.
@@ -78,7 +98,10 @@ fn store_dear_values(g: &Graph, rows: &[RowInfo], steps: &mut BTreeMap<Value, St
         // The largest expression first, so that one store serves all that it contains.
         let choice = wanted.iter().rev().find_map(|(&v, &uses)| {
             let v = core(g, v);
-            let fits = rows[v.index()].space != RowSpace::Const && !g.op(v).is_leaf() && !stored.contains(&v) && !tails.contains(&v);
+            let fits = rows[v.index()].space != RowSpace::Const
+                && !g.op(v).is_leaf()
+                && !stored.contains(&v)
+                && !tails.contains(&v);
             (fits && uses > 1 && cost(g, rows, v, &stored) > DEAR).then_some(v)
         });
         let Some(v) = choice else { return };
@@ -125,7 +148,8 @@ fn core(g: &Graph, mut v: Value) -> Value {
 }
 
 fn has_transcendental(g: &Graph, v: Value) -> bool {
-    matches!(g.op(v), Op::Unary(u) if weight(*u) > 1) || (!g.op(v).is_leaf() && !g.op(v).is_anchor() && g.args(v).iter().any(|a| has_transcendental(g, *a)))
+    matches!(g.op(v), Op::Unary(u) if weight(*u) > 1)
+        || (!g.op(v).is_leaf() && !g.op(v).is_anchor() && g.args(v).iter().any(|a| has_transcendental(g, *a)))
 }
 
 fn weight(u: Unary) -> usize {
@@ -139,7 +163,15 @@ fn weight(u: Unary) -> usize {
 /// Loads and operations to compute one element.
 fn cost(g: &Graph, rows: &[RowInfo], v: Value, stored: &BTreeSet<Value>) -> usize {
     let n = g.node(v);
-    let of_args = || n.args.iter().map(|a| if stored.contains(a) { 1 } else { cost(g, rows, *a, stored) });
+    let of_args = || {
+        n.args.iter().map(|a| {
+            if stored.contains(a) {
+                1
+            } else {
+                cost(g, rows, *a, stored)
+            }
+        })
+    };
     match &n.op {
         Op::Const(_) | Op::Iota => 0,
         Op::Input(_) | Op::Param(_) => 1,

@@ -9,17 +9,39 @@ use crate::tensor::Sizes;
 /// Grows the tail of `anchor`: a region of pointwise nodes, each element of which needs just the same element of the
 /// anchor, that the rest of the graph sees through a single value. Activations, gates such as Dice or PReLU, residuals
 /// and folded normalisations all end up here. Nodes in `claimed` belong to another anchor's tail.
-pub(super) fn grow(g: &Graph, users: &[Vec<Value>], outputs: &BTreeSet<Value>, claimed: &BTreeSet<Value>, anchor: Value) -> Step {
+pub(super) fn grow(
+    g: &Graph,
+    users: &[Vec<Value>],
+    outputs: &BTreeSet<Value>,
+    claimed: &BTreeSet<Value>,
+    anchor: Value,
+) -> Step {
     let mut inside = BTreeSet::from([anchor]);
     let mut views = Vec::new();
-    let mut best = Step { root: anchor, anchor: Some(anchor), views: Vec::new() };
+    let mut best = Step {
+        root: anchor,
+        anchor: Some(anchor),
+        views: Vec::new(),
+    };
     if outputs.contains(&anchor) {
         return best;
     }
     loop {
         // Users in topological order: the least one outside has all its inside operands inside.
-        let open: BTreeSet<Value> = inside.iter().copied().filter(|v| users[v.index()].iter().any(|u| !inside.contains(u))).collect();
-        let Some(next) = open.iter().flat_map(|v| users[v.index()].iter()).filter(|u| !inside.contains(u)).min().copied() else { break };
+        let open: BTreeSet<Value> = inside
+            .iter()
+            .copied()
+            .filter(|v| users[v.index()].iter().any(|u| !inside.contains(u)))
+            .collect();
+        let Some(next) = open
+            .iter()
+            .flat_map(|v| users[v.index()].iter())
+            .filter(|u| !inside.contains(u))
+            .min()
+            .copied()
+        else {
+            break;
+        };
         let elementwise = matches!(g.op(next), Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast);
         // A view moves elements, so nothing older may still be needed beyond it.
         let view = matches!(g.op(next), Op::Reshape | Op::Permute(_) | Op::Broadcast) && open.len() == 1;
@@ -37,7 +59,11 @@ pub(super) fn grow(g: &Graph, users: &[Vec<Value>], outputs: &BTreeSet<Value>, c
             .filter(|v| outputs.contains(v) || users[v.index()].iter().any(|u| !inside.contains(u)))
             .collect();
         if still_open == [next] {
-            best = Step { root: next, anchor: Some(anchor), views: views.clone() };
+            best = Step {
+                root: next,
+                anchor: Some(anchor),
+                views: views.clone(),
+            };
         }
         if outputs.contains(&next) {
             break;
@@ -48,7 +74,9 @@ pub(super) fn grow(g: &Graph, users: &[Vec<Value>], outputs: &BTreeSet<Value>, c
 
 /// The nodes of a grown tail, root included, anchor excluded.
 pub(super) fn members(g: &Graph, step: &Step) -> BTreeSet<Value> {
-    let Some(anchor) = step.anchor else { return BTreeSet::new() };
+    let Some(anchor) = step.anchor else {
+        return BTreeSet::new();
+    };
     // Exactly the nodes between anchor and root that depend on the anchor.
     let mut depends = BTreeSet::from([anchor]);
     for i in anchor.index() + 1..=step.root.index() {

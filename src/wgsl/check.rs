@@ -19,7 +19,11 @@ pub struct Rejected {
 /// # Errors
 /// [`Rejected`] with naga's report.
 pub fn module(kernel: &str, wgsl: &str) -> Result<(naga::Module, ModuleInfo), Rejected> {
-    let rejected = |report| Rejected { kernel: kernel.to_owned(), report, wgsl: wgsl.to_owned() };
+    let rejected = |report| Rejected {
+        kernel: kernel.to_owned(),
+        report,
+        wgsl: wgsl.to_owned(),
+    };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| rejected(e.emit_to_string(wgsl)))?;
     let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     let info = Validator::new(ValidationFlags::all(), capabilities)

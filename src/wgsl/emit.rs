@@ -105,7 +105,10 @@ impl<'a> Emitter<'a> {
     pub(super) fn bind(&mut self, prefix: &str, text: &str, depth: usize) -> Ex {
         for (d, scope) in self.scopes.iter().enumerate() {
             if let Some(name) = scope.bound.get(text) {
-                return Ex { text: name.clone(), depth: d };
+                return Ex {
+                    text: name.clone(),
+                    depth: d,
+                };
             }
         }
         let name = self.name(prefix);
@@ -146,7 +149,11 @@ impl<'a> Emitter<'a> {
             0 | 1 => String::new(),
             _ => format!("for (var {name} = 0u; {name} < {count}u; {name}++) "),
         };
-        let atom = Atom { name: name.into(), bound: count.max(1), depth: self.depth() };
+        let atom = Atom {
+            name: name.into(),
+            bound: count.max(1),
+            depth: self.depth(),
+        };
         (Ix::atom(atom), header)
     }
 
@@ -156,7 +163,11 @@ impl<'a> Emitter<'a> {
         self.open();
         let header = format!("for (var {name} = lid; {name} < {count}u; {name} += {threads}u) ");
         // Even a single task is only one invocation's.
-        let atom = Atom { name: name.into(), bound: count.max(2), depth: self.depth() };
+        let atom = Atom {
+            name: name.into(),
+            bound: count.max(2),
+            depth: self.depth(),
+        };
         (Ix::atom(atom), header)
     }
 
@@ -171,7 +182,13 @@ impl<'a> Emitter<'a> {
         let (text, depth, most) = (ix.text(), ix.depth(), ix.range().1);
         let q = self.bind("n", &format!("{text} / {n}u"), depth);
         let r = self.bind("n", &format!("{text} % {n}u"), depth);
-        let atom = |e: Ex, bound: u64| Ix::atom(Atom { name: e.text.into(), bound: u32::try_from(bound).unwrap_or(u32::MAX), depth: e.depth });
+        let atom = |e: Ex, bound: u64| {
+            Ix::atom(Atom {
+                name: e.text.into(),
+                bound: u32::try_from(bound).unwrap_or(u32::MAX),
+                depth: e.depth,
+            })
+        };
         (atom(q, most / u64::from(n) + 1), atom(r, u64::from(n)))
     }
 
@@ -199,7 +216,11 @@ impl<'a> Emitter<'a> {
             return ix.clone();
         }
         let e = self.bind("n", &format!("min({}, {}u)", ix.text(), n - 1), ix.depth());
-        Ix::atom(Atom { name: e.text.into(), bound: n, depth: e.depth })
+        Ix::atom(Atom {
+            name: e.text.into(),
+            bound: n,
+            depth: e.depth,
+        })
     }
 
     /// The text of the outermost scope.

@@ -27,7 +27,10 @@ impl Emitter<'_> {
     /// The value of `v` at `ix` of `row`; with 4 lanes, at `ix` and the next three along its line.
     pub(super) fn eval(&mut self, v: Value, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
         if let Some(h) = self.hole.as_ref().filter(|h| h.anchor == v) {
-            return Ex { text: h.text.clone(), depth: self.depth() };
+            return Ex {
+                text: h.text.clone(),
+                depth: self.depth(),
+            };
         }
         let key = (v, ix.to_vec(), lanes, row.clone());
         if let Some(ex) = self.known(&key) {
@@ -53,7 +56,11 @@ impl Emitter<'_> {
             Op::Const(c) => splat(&self.literal(*c), 0, lanes, g.ty(v).dtype),
             Op::Iota => {
                 let base = ix[0].text();
-                let text = if lanes == 1 { format!("i32({base})") } else { format!("(vec4<i32>(i32({base})) + vec4<i32>(0, 1, 2, 3))") };
+                let text = if lanes == 1 {
+                    format!("i32({base})")
+                } else {
+                    format!("(vec4<i32>(i32({base})) + vec4<i32>(0, 1, 2, 3))")
+                };
                 self.bind("e", &text, ix[0].depth())
             }
             Op::Unary(u) => {
@@ -115,7 +122,9 @@ impl Emitter<'_> {
                 jx[*axis] = self.checked(&i, n, a[0], row);
                 self.eval(a[0], &jx, 1, row)
             }
-            Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => unreachable!("anchors are stored or stand in a hole"),
+            Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => {
+                unreachable!("anchors are stored or stand in a hole")
+            }
         }
     }
 
@@ -164,8 +173,15 @@ impl Emitter<'_> {
         let (to, from) = (g.shape(v), g.shape(arg));
         let lead = to.rank() - from.rank();
         let repeated = |i: usize| from.0[i] == Dim::Fixed(1) && to.0[lead + i] != Dim::Fixed(1);
-        let jx: Vec<Ix> =
-            (0..from.rank()).map(|i| if repeated(i) { Ix::default() } else { ix[lead + i].clone() }).collect();
+        let jx: Vec<Ix> = (0..from.rank())
+            .map(|i| {
+                if repeated(i) {
+                    Ix::default()
+                } else {
+                    ix[lead + i].clone()
+                }
+            })
+            .collect();
         if lanes == 1 {
             return self.eval(arg, &jx, 1, row);
         }
@@ -208,7 +224,11 @@ impl Emitter<'_> {
         let mut chosen: Option<Ex> = None;
         for (part, start, n) in choices {
             let depth = ix[axis].depth();
-            let i = self.bind("n", &format!("clamp({}, {start}u, {}u) - {start}u", ix[axis].text(), start + n - 1), depth);
+            let i = self.bind(
+                "n",
+                &format!("clamp({}, {start}u, {}u) - {start}u", ix[axis].text(), start + n - 1),
+                depth,
+            );
             let mut jx = ix.to_vec();
             jx[axis] = Ix::opaque(&i.text, small(n), i.depth);
             let e = self.eval(part, &jx, 1, row);
@@ -216,7 +236,11 @@ impl Emitter<'_> {
                 None => e,
                 Some(before) => {
                     let depth = before.depth.max(e.depth).max(depth);
-                    self.bind("e", &format!("select({}, {}, {} >= {start}u)", before.text, e.text, ix[axis].text()), depth)
+                    self.bind(
+                        "e",
+                        &format!("select({}, {}, {} >= {start}u)", before.text, e.text, ix[axis].text()),
+                        depth,
+                    )
                 }
             });
         }
@@ -251,13 +275,23 @@ impl Emitter<'_> {
         }
         let i = self.eval(index, own, 1, row);
         let at = self.checked(&i, from[axis], table, row);
-        let jx: Vec<Ix> = before.iter().cloned().chain([at]).chain(after.iter().cloned()).collect();
+        let jx: Vec<Ix> = before
+            .iter()
+            .cloned()
+            .chain([at])
+            .chain(after.iter().cloned())
+            .collect();
         self.eval(table, &jx, lanes, row)
     }
 
     /// An index that came as data: held within the axis and reported when it was outside.
     fn checked(&mut self, i: &Ex, n: usize, table: Value, row: &Row) -> Ix {
-        let word = self.memory.tables.iter().position(|t| *t == table).map_or(0, |p| small(p + 1));
+        let word = self
+            .memory
+            .tables
+            .iter()
+            .position(|t| *t == table)
+            .map_or(0, |p| small(p + 1));
         self.checked.insert(word);
         let (depth, global) = (i.depth.max(row.depth), row.global.clone());
         let e = self.bind("n", &format!("checked({}, {n}u, {word}u, {global})", i.text), depth);
@@ -269,7 +303,12 @@ impl Emitter<'_> {
         let zero = vec![Ix::default()];
         let e = self.eval(request_of_row, &zero, 1, row);
         let global = self.bind("request", &format!("min(u32({}), sizes.y - 1u)", e.text), e.depth);
-        Row { space: RowSpace::Requests, local: Ix::default(), global: global.text, depth: global.depth }
+        Row {
+            space: RowSpace::Requests,
+            local: Ix::default(),
+            global: global.text,
+            depth: global.depth,
+        }
     }
 
     fn literal(&self, c: Scalar) -> String {
@@ -287,11 +326,19 @@ impl Emitter<'_> {
 
 /// A negative literal in parentheses, so that it can follow any operator.
 fn parenthesised(text: String) -> String {
-    if text.starts_with('-') { format!("({text})") } else { text }
+    if text.starts_with('-') {
+        format!("({text})")
+    } else {
+        text
+    }
 }
 
 fn splat(text: &str, depth: usize, lanes: u32, dtype: DType) -> Ex {
-    let text = if lanes == 1 { text.to_owned() } else { format!("vec4<{}>({text})", wgsl_type(dtype)) };
+    let text = if lanes == 1 {
+        text.to_owned()
+    } else {
+        format!("vec4<{}>({text})", wgsl_type(dtype))
+    };
     Ex { text, depth }
 }
 

@@ -24,17 +24,31 @@ pub(super) struct Ix {
 impl Ix {
     /// A number.
     pub(super) fn constant(c: u32) -> Self {
-        Self { terms: Vec::new(), constant: c }
+        Self {
+            terms: Vec::new(),
+            constant: c,
+        }
     }
 
     /// A variable. One that can only be 0 is 0.
     pub(super) fn atom(a: Atom) -> Self {
-        if a.bound <= 1 { Self::default() } else { Self { terms: vec![(1, a)], constant: 0 } }
+        if a.bound <= 1 {
+            Self::default()
+        } else {
+            Self {
+                terms: vec![(1, a)],
+                constant: 0,
+            }
+        }
     }
 
     /// A variable by name.
     pub(super) fn opaque(name: &str, bound: u32, depth: usize) -> Self {
-        Self::atom(Atom { name: name.into(), bound, depth })
+        Self::atom(Atom {
+            name: name.into(),
+            bound,
+            depth,
+        })
     }
 
     /// The number, if it is one.
@@ -45,7 +59,15 @@ impl Ix {
     /// Least and greatest value.
     pub(super) fn range(&self) -> (u64, u64) {
         let least = u64::from(self.constant);
-        (least, least + self.terms.iter().map(|(c, a)| u64::from(*c) * u64::from(a.bound - 1)).sum::<u64>())
+        (
+            least,
+            least
+                + self
+                    .terms
+                    .iter()
+                    .map(|(c, a)| u64::from(*c) * u64::from(a.bound - 1))
+                    .sum::<u64>(),
+        )
     }
 
     /// Whether every value is a multiple of `n`.
@@ -76,7 +98,10 @@ impl Ix {
 
     /// Less a constant that is not above its least value.
     pub(super) fn minus_constant(&self, c: u32) -> Self {
-        Self { constant: self.constant - c, ..self.clone() }
+        Self {
+            constant: self.constant - c,
+            ..self.clone()
+        }
     }
 
     /// Less a sum that is part of this one.
@@ -96,18 +121,30 @@ impl Ix {
         if k == 0 {
             return Self::default();
         }
-        Self { terms: self.terms.iter().map(|(c, a)| (c * k, a.clone())).collect(), constant: self.constant * k }
+        Self {
+            terms: self.terms.iter().map(|(c, a)| (c * k, a.clone())).collect(),
+            constant: self.constant * k,
+        }
     }
 
     /// Quotient and remainder by `n` when both are sums again.
     pub(super) fn split(&self, n: u32) -> Option<(Self, Self)> {
         let (whole, part): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(c, _)| c % n == 0);
-        let rest = Self { terms: part, constant: self.constant % n };
+        let rest = Self {
+            terms: part,
+            constant: self.constant % n,
+        };
         if rest.range().1 >= u64::from(n) {
             return None;
         }
         let whole = whole.into_iter().map(|(c, a)| (c / n, a)).collect();
-        Some((Self { terms: whole, constant: self.constant / n }, rest))
+        Some((
+            Self {
+                terms: whole,
+                constant: self.constant / n,
+            },
+            rest,
+        ))
     }
 
     /// WGSL text, parenthesised where it is a sum or product.
@@ -115,7 +152,13 @@ impl Ix {
         let mut parts: Vec<String> = self
             .terms
             .iter()
-            .map(|(c, a)| if *c == 1 { a.name.to_string() } else { format!("{} * {c}u", a.name) })
+            .map(|(c, a)| {
+                if *c == 1 {
+                    a.name.to_string()
+                } else {
+                    format!("{} * {c}u", a.name)
+                }
+            })
             .collect();
         if self.constant > 0 || parts.is_empty() {
             parts.push(format!("{}u", self.constant));
@@ -146,7 +189,11 @@ mod tests {
     use super::*;
 
     fn atom(name: &str, bound: u32) -> Ix {
-        Ix::atom(Atom { name: name.into(), bound, depth: 0 })
+        Ix::atom(Atom {
+            name: name.into(),
+            bound,
+            depth: 0,
+        })
     }
 
     #[test]

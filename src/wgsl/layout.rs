@@ -44,7 +44,11 @@ impl Weight {
 
     fn words(&self, rows: u64) -> u64 {
         let per_row = self.shape.iter().skip(1).rev().skip(1).product::<usize>() * self.line();
-        let elements = if self.shape.len() < 2 { self.line() as u64 } else { rows * per_row as u64 };
+        let elements = if self.shape.len() < 2 {
+            self.line() as u64
+        } else {
+            rows * per_row as u64
+        };
         elements.div_ceil(self.per_word() as u64)
     }
 }
@@ -72,7 +76,9 @@ pub struct Memory {
 
 /// Weights cannot be laid out within the limits.
 #[derive(Debug, thiserror::Error)]
-#[error("weight `{name}` needs {needed} bytes in one buffer, the profile allows {allowed}; its layout cannot be split by rows")]
+#[error(
+    "weight `{name}` needs {needed} bytes in one buffer, the profile allows {allowed}; its layout cannot be split by rows"
+)]
 pub struct LayoutError {
     /// The weight.
     pub name: String,
@@ -87,7 +93,13 @@ impl Memory {
     ///
     /// # Errors
     /// [`LayoutError`] when a weight that cannot be split is larger than a buffer may be.
-    pub fn plan(g: &Graph, rows: &[RowInfo], rung: Rung, halves: &dyn Fn(&str) -> bool, buffer_bytes: u64) -> Result<Self, LayoutError> {
+    pub fn plan(
+        g: &Graph,
+        rows: &[RowInfo],
+        rung: Rung,
+        halves: &dyn Fn(&str) -> bool,
+        buffer_bytes: u64,
+    ) -> Result<Self, LayoutError> {
         let mut memory = Self {
             rung,
             weights: BTreeMap::new(),
@@ -111,7 +123,16 @@ impl Memory {
                     (false, true) => Layout::RowsWords,
                     (false, false) => Layout::Words,
                 };
-                memory.place(v, Weight { name: name.to_owned(), layout, shape, places: Vec::new() }, buffer_bytes / 16)?;
+                memory.place(
+                    v,
+                    Weight {
+                        name: name.to_owned(),
+                        layout,
+                        shape,
+                        places: Vec::new(),
+                    },
+                    buffer_bytes / 16,
+                )?;
             }
         }
         memory.tables = tables(g, &live);
@@ -142,7 +163,11 @@ impl Memory {
                 self.shards.push(0);
             } else if fit == 0 {
                 let smallest = if splits { w.words(1) } else { whole };
-                return Err(LayoutError { name: w.name, needed: smallest * 16, allowed: capacity * 16 });
+                return Err(LayoutError {
+                    name: w.name,
+                    needed: smallest * 16,
+                    allowed: capacity * 16,
+                });
             } else {
                 let words = fit * w.words(1);
                 self.put(&mut w, first, fit, words);
@@ -165,7 +190,13 @@ impl Memory {
         inputs.sort_by_key(|(_, w)| w % 4 != 0);
         for (v, width) in inputs {
             let width32 = small(width);
-            self.inputs.insert(v, Input { offset: self.inputs_size, width });
+            self.inputs.insert(
+                v,
+                Input {
+                    offset: self.inputs_size,
+                    width,
+                },
+            );
             match rows[v.index()].space {
                 RowSpace::Requests => self.inputs_size.requests += width32,
                 RowSpace::Rows | RowSpace::Const => self.inputs_size.rows += width32,
@@ -192,7 +223,11 @@ impl Memory {
     /// The inputs' places, for the manifest.
     #[must_use]
     pub fn input_slots(&self, g: &Graph) -> Vec<Slot> {
-        let slot = |(v, name, _): (Value, &str, &_)| Slot { name: name.to_owned(), offset: self.inputs[&v].offset, width: small(self.inputs[&v].width) };
+        let slot = |(v, name, _): (Value, &str, &_)| Slot {
+            name: name.to_owned(),
+            offset: self.inputs[&v].offset,
+            width: small(self.inputs[&v].width),
+        };
         g.inputs().map(slot).collect()
     }
 
@@ -208,7 +243,9 @@ impl Memory {
 
     /// Lines of a weight that a whole pass over it reads, in bytes.
     pub(super) fn weight_bytes(&self, v: Value) -> u64 {
-        self.weights.get(&v).map_or(0, |w| (w.lines() * w.line() * 16 / w.per_word()) as u64)
+        self.weights
+            .get(&v)
+            .map_or(0, |w| (w.lines() * w.line() * 16 / w.per_word()) as u64)
     }
 }
 

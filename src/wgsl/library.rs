@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 /// Files of functions; each is valid WGSL by itself.
-const FILES: &[&str] = &[include_str!("../../shaders/pack.wgsl"), include_str!("../../shaders/math.wgsl"), include_str!("../../shaders/guard.wgsl")];
+const FILES: &[&str] = &[
+    include_str!("../../shaders/pack.wgsl"),
+    include_str!("../../shaders/math.wgsl"),
+    include_str!("../../shaders/guard.wgsl"),
+];
 
 /// The functions that `body` calls, and those they call, in the order of the files.
 pub(super) fn functions(body: &str) -> String {
@@ -34,10 +38,18 @@ fn calls(text: &str, name: &str) -> bool {
 fn split(file: &str) -> Vec<(&str, &str)> {
     let mut list = Vec::new();
     let mut rest = file;
-    while let Some(start) = rest.find("fn ").filter(|s| *s == 0).or_else(|| rest.find("\nfn ").map(|s| s + 1)) {
+    while let Some(start) = rest
+        .find("fn ")
+        .filter(|s| *s == 0)
+        .or_else(|| rest.find("\nfn ").map(|s| s + 1))
+    {
         let text = &rest[start..];
         let first = text.find('\n').map_or(text.len(), |e| e + 1);
-        let end = if text[..first].trim_end().ends_with('}') { first } else { text.find("\n}").map_or(text.len(), |e| e + 3) };
+        let end = if text[..first].trim_end().ends_with('}') {
+            first
+        } else {
+            text.find("\n}").map_or(text.len(), |e| e + 3)
+        };
         let end = end.min(text.len());
         let name = text[3..].split('(').next().unwrap_or_default();
         list.push((name, &text[..end]));

@@ -69,7 +69,11 @@ impl Emitter<'_> {
         let blocks = span.div_ceil(t.rows);
         let (task, header) = self.open_tasks(small(outer * blocks * columns), p.threads);
         let (rest, column) = self.split(&task, small(columns));
-        let (which, block) = if outer > 1 { self.split(&rest, small(blocks)) } else { (Ix::default(), rest) };
+        let (which, block) = if outer > 1 {
+            self.split(&rest, small(blocks))
+        } else {
+            (Ix::default(), rest)
+        };
         let block = self.clamp(&block, small(blocks));
         let (own_row, own_lead) = match (x.shared, lead_outside) {
             (true, _) => (None, which),
@@ -88,10 +92,19 @@ impl Emitter<'_> {
                     Some(row) => (row.clone(), u.clone()),
                     None => self.split(&u, small(inner_lead * x.m)),
                 };
-                let (l, m) = if lead_outside { (own_lead.clone(), within) } else { self.split(&within, small(x.m)) };
+                let (l, m) = if lead_outside {
+                    (own_lead.clone(), within)
+                } else {
+                    self.split(&within, small(x.m))
+                };
                 let l = self.unflat(&x.lead, &l);
                 let guard = (!inside).then(|| block.times(small(t.rows)).plus_constant(small(i)));
-                TileRow { row: self.row(p, &local), lead: l, m, guard }
+                TileRow {
+                    row: self.row(p, &local),
+                    lead: l,
+                    m,
+                    guard,
+                }
             })
             .collect();
         let first = column.times(small(4 * t.quads));
@@ -128,7 +141,9 @@ impl Emitter<'_> {
                 }
             }
         }
-        let sums: Vec<String> = (0..t.rows).flat_map(|i| (0..t.quads).map(move |q| format!("acc{i}_{q}"))).collect();
+        let sums: Vec<String> = (0..t.rows)
+            .flat_map(|i| (0..t.quads).map(move |q| format!("acc{i}_{q}")))
+            .collect();
         self.line(&format!("bad |= nonfinite_{}({});", t.lanes, sums.join(" + ")));
     }
 
@@ -139,10 +154,15 @@ impl Emitter<'_> {
 
     /// Four inner indices from `k`.
     fn multiply_quad(&mut self, x: &Product, t: &Tile, rows: &[TileRow], k: &Ix, first: &Ix) {
-        let xs: Vec<String> = rows.iter().map(|r| self.eval(x.a, &r.a_index(k), 4, &r.row).text).collect();
+        let xs: Vec<String> = rows
+            .iter()
+            .map(|r| self.eval(x.a, &r.a_index(k), 4, &r.row).text)
+            .collect();
         let shared = rows[0].row.clone();
         if t.lanes == 1 {
-            let b = self.eval(x.b, &Self::b_index(x, &rows[0].lead, k, &Ix::default()), 4, &shared).text;
+            let b = self
+                .eval(x.b, &Self::b_index(x, &rows[0].lead, k, &Ix::default()), 4, &shared)
+                .text;
             for (i, a) in xs.iter().enumerate() {
                 self.line(&format!("acc{i}_0 += dot({a}, {b});"));
             }
@@ -152,9 +172,13 @@ impl Emitter<'_> {
             let k = k.plus_constant(small(c));
             for q in 0..t.quads {
                 let n = first.plus_constant(small(4 * q));
-                let b = self.eval(x.b, &Self::b_index(x, &rows[0].lead, &k, &n), 4, &shared).text;
+                let b = self
+                    .eval(x.b, &Self::b_index(x, &rows[0].lead, &k, &n), 4, &shared)
+                    .text;
                 for (i, a) in xs.iter().enumerate() {
-                    self.line(&format!("acc{i}_{q} = fma(vec4<f32>({a}.{component}), {b}, acc{i}_{q});"));
+                    self.line(&format!(
+                        "acc{i}_{q} = fma(vec4<f32>({a}.{component}), {b}, acc{i}_{q});"
+                    ));
                 }
             }
         }
@@ -162,23 +186,43 @@ impl Emitter<'_> {
 
     /// One inner index.
     fn multiply_one(&mut self, x: &Product, t: &Tile, rows: &[TileRow], k: &Ix, first: &Ix) {
-        let xs: Vec<String> = rows.iter().map(|r| self.eval(x.a, &r.a_index(k), 1, &r.row).text).collect();
+        let xs: Vec<String> = rows
+            .iter()
+            .map(|r| self.eval(x.a, &r.a_index(k), 1, &r.row).text)
+            .collect();
         let shared = rows[0].row.clone();
         for q in 0..t.quads {
-            let n = if t.lanes == 1 { Ix::default() } else { first.plus_constant(small(4 * q)) };
-            let b = self.eval(x.b, &Self::b_index(x, &rows[0].lead, k, &n), t.lanes, &shared).text;
+            let n = if t.lanes == 1 {
+                Ix::default()
+            } else {
+                first.plus_constant(small(4 * q))
+            };
+            let b = self
+                .eval(x.b, &Self::b_index(x, &rows[0].lead, k, &n), t.lanes, &shared)
+                .text;
             for (i, a) in xs.iter().enumerate() {
-                let a = if t.lanes == 1 { a.clone() } else { format!("vec4<f32>({a})") };
+                let a = if t.lanes == 1 {
+                    a.clone()
+                } else {
+                    format!("vec4<f32>({a})")
+                };
                 self.line(&format!("acc{i}_{q} = fma({a}, {b}, acc{i}_{q});"));
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the extents of one epilogue, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the extents of one epilogue, used nowhere else"
+    )]
     fn epilogue(&mut self, step: &Step, anchor: Value, t: &Tile, rows: &[TileRow], first: &Ix, span: usize, n: usize) {
         for (i, r) in rows.iter().enumerate() {
             for q in 0..t.quads {
-                let column = if t.lanes == 1 { Ix::default() } else { first.plus_constant(small(4 * q)) };
+                let column = if t.lanes == 1 {
+                    Ix::default()
+                } else {
+                    first.plus_constant(small(4 * q))
+                };
                 if column.range().0 >= n as u64 {
                     continue;
                 }
@@ -192,7 +236,11 @@ impl Emitter<'_> {
                 if t.lanes > 1 && column.range().1 >= n as u64 {
                     guards.push(format!("{} < {n}u", column.text()));
                 }
-                self.close(&if guards.is_empty() { String::new() } else { format!("if {} ", guards.join(" && ")) });
+                self.close(&if guards.is_empty() {
+                    String::new()
+                } else {
+                    format!("if {} ", guards.join(" && "))
+                });
             }
         }
     }
@@ -203,7 +251,10 @@ impl Emitter<'_> {
         self.computing = Some(step.root);
         if lanes == 1 || self.tail_keeps_lanes(step, anchor) {
             let at = self.forward(step, anchor, ix);
-            self.hole = Some(Hole { anchor, text: acc.to_owned() });
+            self.hole = Some(Hole {
+                anchor,
+                text: acc.to_owned(),
+            });
             let e = self.eval(step.root, &at, lanes, row);
             self.hole = None;
             self.store(step.root, home, &at, lanes, &e.text, row);
@@ -220,7 +271,10 @@ impl Emitter<'_> {
                 self.open();
                 jx[axis] = self.clamp(&jx[axis].clone(), n);
                 let at = self.forward(step, anchor, &jx);
-                self.hole = Some(Hole { anchor, text: format!("{acc}.{component}") });
+                self.hole = Some(Hole {
+                    anchor,
+                    text: format!("{acc}.{component}"),
+                });
                 let e = self.eval(step.root, &at, 1, row);
                 self.hole = None;
                 self.store(step.root, home, &at, 1, &e.text, row);
@@ -236,7 +290,12 @@ impl Emitter<'_> {
             let s = self.extents(v);
             s.get(super::expr::line_axis(&s)).is_some_and(|n| n % 4 == 0)
         };
-        step.views.is_empty() || (whole(anchor) && step.views.iter().all(|v| whole(*v) && !matches!(self.g.op(*v), Op::Permute(_))))
+        step.views.is_empty()
+            || (whole(anchor)
+                && step
+                    .views
+                    .iter()
+                    .all(|v| whole(*v) && !matches!(self.g.op(*v), Op::Permute(_))))
     }
 
     /// The root's index of an element of the anchor.
@@ -274,14 +333,24 @@ impl TileRow {
 
 fn tile(p: &Program, x: &Product, outer: usize, span: usize) -> Tile {
     if x.n == 1 {
-        return Tile { rows: if span * outer >= 4 * p.threads { 4 } else { 1 }, quads: 1, lanes: 1 };
+        return Tile {
+            rows: if span * outer >= 4 * p.threads { 4 } else { 1 },
+            quads: 1,
+            lanes: 1,
+        };
     }
     let mut quads = (p.profile.tile_n / 4).min(x.n.div_ceil(4));
     let mut rows = p.profile.tile_m.min(span);
     let tasks = |rows: usize, quads: usize| outer * span.div_ceil(rows) * x.n.div_ceil(4 * quads);
     // Idle invocations cost more than loads: smaller tiles until every invocation has one.
     while tasks(rows, quads) < p.threads && rows * quads > 2 {
-        if rows >= 2 * quads { rows = rows.div_ceil(2) } else if quads > 1 { quads = quads.div_ceil(2) } else { rows = rows.div_ceil(2) }
+        if rows >= 2 * quads {
+            rows = rows.div_ceil(2)
+        } else if quads > 1 {
+            quads = quads.div_ceil(2)
+        } else {
+            rows = rows.div_ceil(2)
+        }
         if rows == 1 && quads == 1 {
             break;
         }

@@ -75,10 +75,25 @@ impl Emitter<'_> {
         match place {
             Place::Home(Home::Slot { offset, stride }) => {
                 let first = row.local.times(small(stride)).plus_constant(small(offset));
-                Base { buffer: "slots", address: Ex { text: first.text(), depth: row.local.depth() }, whole: true }
+                Base {
+                    buffer: "slots",
+                    address: Ex {
+                        text: first.text(),
+                        depth: row.local.depth(),
+                    },
+                    whole: true,
+                }
             }
-            Place::Home(Home::Arena { rows, requests, stride, dense }) => {
-                let offset = Linear { rows: small(rows), requests: small(requests) };
+            Place::Home(Home::Arena {
+                rows,
+                requests,
+                stride,
+                dense,
+            }) => {
+                let offset = Linear {
+                    rows: small(rows),
+                    requests: small(requests),
+                };
                 self.arena_base("values", offset, stride, !dense, row)
             }
             Place::Input(Input { offset, width }) => self.arena_base("inputs", offset, width, width % 4 == 0, row),
@@ -91,8 +106,10 @@ impl Emitter<'_> {
             (c, true) => Some(format!("(sizes.{field} >> 2u) * {c}u")),
             (c, false) => Some(format!("sizes.{field} * {c}u")),
         };
-        let start: Vec<String> =
-            [capacity(offset.rows, "z"), capacity(offset.requests, "w")].into_iter().flatten().collect();
+        let start: Vec<String> = [capacity(offset.rows, "z"), capacity(offset.requests, "w")]
+            .into_iter()
+            .flatten()
+            .collect();
         let stride = if whole { stride / 4 } else { stride };
         let mut terms = Vec::new();
         if !start.is_empty() {
@@ -122,7 +139,11 @@ impl Emitter<'_> {
                 let guard = jx[line].range().1 >= u64::from(n);
                 self.open();
                 self.store(v, home, &jx, 1, &format!("{text}.{c}"), row);
-                self.close(&if guard { format!("if {} < {n}u ", jx[line].text()) } else { String::new() });
+                self.close(&if guard {
+                    format!("if {} < {n}u ", jx[line].text())
+                } else {
+                    String::new()
+                });
             }
             return;
         }
@@ -158,7 +179,12 @@ impl Emitter<'_> {
         let last = line + 1 >= w.shape.len() || w.line() == 1;
         if lanes > 1 && !(aligned && last) {
             let shape = w.shape.clone();
-            let row = Row { space: crate::ir::rows::RowSpace::Const, local: Ix::default(), global: String::new(), depth: 0 };
+            let row = Row {
+                space: crate::ir::rows::RowSpace::Const,
+                local: Ix::default(),
+                global: String::new(),
+                depth: 0,
+            };
             let parts: Vec<Ex> = (0..4).map(|l| self.lane(v, &shape, ix, l, &row)).collect();
             return self.compose(&parts, dtype);
         }
@@ -199,7 +225,11 @@ impl Emitter<'_> {
         let depth = word.depth().max(part.depth());
         let at = self.word(v, w, ix, &word);
         let text = match (lanes, part.as_constant()) {
-            (4, Some(c)) => format!("{}({})", if c == 0 { "low" } else { "high" }, self.bind("w", &at, depth).text),
+            (4, Some(c)) => format!(
+                "{}({})",
+                if c == 0 { "low" } else { "high" },
+                self.bind("w", &at, depth).text
+            ),
             (4, None) => {
                 let word = self.bind("w", &at, depth).text;
                 format!("quad({word}, {} != 0u)", part.text())
@@ -250,7 +280,9 @@ fn position(shape: &[usize], ix: &[Ix], place: Place) -> Ix {
         return flat(shape, ix);
     }
     let line = line_axis(shape);
-    let Some(along) = ix.get(line) else { return Ix::default() };
+    let Some(along) = ix.get(line) else {
+        return Ix::default();
+    };
     let (_, padded) = row_stride(shape);
     flat(&shape[..line], &ix[..line]).times(small(padded)).plus(along)
 }

@@ -23,20 +23,41 @@ pub(super) struct Program<'a> {
 impl Program<'_> {
     /// The number of rows in the batch, in the shader.
     pub(super) fn count(&self) -> &'static str {
-        if self.space == RowSpace::Requests { "sizes.y" } else { "sizes.x" }
+        if self.space == RowSpace::Requests {
+            "sizes.y"
+        } else {
+            "sizes.x"
+        }
     }
 }
 
 /// Writes the kernel of a group. The text depends on nothing but the graph, the profile and the rung, so that drivers'
 /// caches hit.
-pub(super) fn emit(g: &Graph, partition: &Partition, index: usize, profile: &Profile, memory: &Memory) -> (Kernel, String) {
+pub(super) fn emit(
+    g: &Graph,
+    partition: &Partition,
+    index: usize,
+    profile: &Profile,
+    memory: &Memory,
+) -> (Kernel, String) {
     let group = &partition.groups[index];
-    let p = Program { profile, threads: profile.threads, tile: group.tile, space: group.space };
+    let p = Program {
+        profile,
+        threads: profile.threads,
+        tile: group.tile,
+        space: group.space,
+    };
     let mut e = Emitter::new(g, partition, memory);
     let mut notes = String::new();
     for (i, step) in group.steps.iter().enumerate() {
         let what = step.anchor.map_or("map", |a| g.op(a).name());
-        let _ = writeln!(notes, "//   {what} {} {} {}", step.root, g.ty(step.root), g.scope_of(step.anchor.unwrap_or(step.root)));
+        let _ = writeln!(
+            notes,
+            "//   {what} {} {} {}",
+            step.root,
+            g.ty(step.root),
+            g.scope_of(step.anchor.unwrap_or(step.root))
+        );
         e.open();
         e.step(&p, step);
         e.close("");
@@ -68,7 +89,15 @@ pub(super) fn emit(g: &Graph, partition: &Partition, index: usize, profile: &Pro
     (kernel, text)
 }
 
-fn assemble(g: &Graph, p: &Program, memory: &Memory, name: &str, notes: &str, slots: usize, body: &str) -> (String, Vec<Binding>) {
+fn assemble(
+    g: &Graph,
+    p: &Program,
+    memory: &Memory,
+    name: &str,
+    notes: &str,
+    slots: usize,
+    body: &str,
+) -> (String, Vec<Binding>) {
     let mut tables = String::new();
     for (v, w) in &memory.weights {
         if body.contains(&format!("table{}(", v.index())) {
@@ -85,29 +114,62 @@ fn assemble(g: &Graph, p: &Program, memory: &Memory, name: &str, notes: &str, sl
     };
     for s in 0..super::index::small(memory.shards.len()) {
         if uses(&format!("weights{s}[")) {
-            bind(Binding::Weights(s), format!("var<storage, read> weights{s}: array<vec4<u32>>"), &mut bindings, &mut head);
+            bind(
+                Binding::Weights(s),
+                format!("var<storage, read> weights{s}: array<vec4<u32>>"),
+                &mut bindings,
+                &mut head,
+            );
         }
         if uses(&format!("halves{s}[")) {
-            bind(Binding::WeightsNative(s), format!("var<storage, read> halves{s}: array<vec4<f16>>"), &mut bindings, &mut head);
+            bind(
+                Binding::WeightsNative(s),
+                format!("var<storage, read> halves{s}: array<vec4<f16>>"),
+                &mut bindings,
+                &mut head,
+            );
         }
     }
     if uses("inputs[") {
-        bind(Binding::Inputs, "var<storage, read> inputs: array<vec4<u32>>".into(), &mut bindings, &mut head);
+        bind(
+            Binding::Inputs,
+            "var<storage, read> inputs: array<vec4<u32>>".into(),
+            &mut bindings,
+            &mut head,
+        );
     }
     if uses("values[") {
-        bind(Binding::Values, "var<storage, read_write> values: array<vec4<u32>>".into(), &mut bindings, &mut head);
+        bind(
+            Binding::Values,
+            "var<storage, read_write> values: array<vec4<u32>>".into(),
+            &mut bindings,
+            &mut head,
+        );
     }
-    bind(Binding::Status, "var<storage, read_write> status: array<atomic<u32>>".into(), &mut bindings, &mut head);
+    bind(
+        Binding::Status,
+        "var<storage, read_write> status: array<atomic<u32>>".into(),
+        &mut bindings,
+        &mut head,
+    );
     if slots > 0 {
         let _ = writeln!(head, "var<workgroup> slots: array<vec4<u32>, {slots}>;");
     }
     for constant in ["infinity_bits", "nan_bits"] {
         if body.contains(constant) {
-            let bits = if constant == "nan_bits" { "0x7fc00000u" } else { "0x7f800000u" };
+            let bits = if constant == "nan_bits" {
+                "0x7fc00000u"
+            } else {
+                "0x7f800000u"
+            };
             let _ = writeln!(head, "var<private> {constant}: u32 = {bits};");
         }
     }
-    let enable = if memory.rung == Rung::Native && uses("halves") { "enable f16;\n" } else { "" };
+    let enable = if memory.rung == Rung::Native && uses("halves") {
+        "enable f16;\n"
+    } else {
+        ""
+    };
     let _ = g;
     let text = format!(
         "// {name}: {} rows of {} per workgroup\n{notes}{enable}{head}{functions}{tables}\
@@ -117,7 +179,11 @@ fn assemble(g: &Graph, p: &Program, memory: &Memory, name: &str, notes: &str, sl
          if row0 >= {count} {{ return; }}\n  \
          var bad = 0u;\n{body}}}\n",
         p.tile,
-        if p.space == RowSpace::Requests { "requests" } else { "rows" },
+        if p.space == RowSpace::Requests {
+            "requests"
+        } else {
+            "rows"
+        },
         threads = p.threads,
         tile = p.tile,
         count = p.count(),
@@ -129,9 +195,16 @@ fn assemble(g: &Graph, p: &Program, memory: &Memory, name: &str, notes: &str, sl
 fn label(g: &Graph, group: &Group) -> String {
     let heaviest = group.steps.iter().max_by(|a, b| flops(g, a).total_cmp(&flops(g, b)));
     let scope = heaviest.map_or("", |s| g.scope_of(s.anchor.unwrap_or(s.root)));
-    let clean: String = scope.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let clean: String = scope
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
     let clean = clean.trim_matches('_');
-    if clean.is_empty() { "rows".into() } else { clean.chars().take(40).collect() }
+    if clean.is_empty() {
+        "rows".into()
+    } else {
+        clean.chars().take(40).collect()
+    }
 }
 
 /// Floating-point operations of a step for one row: multiply-adds twice, reductions once.
@@ -178,7 +251,11 @@ fn activation_bytes(g: &Graph, partition: &Partition, group: &Group) -> u64 {
         total += arena(s.root);
         walk(g, s, &|v| homes.contains_key(&v), &mut |v, stored| {
             if stored {
-                total += if matches!(g.op(v), Op::Input(_)) { 4 * g.shape(v).numel(Sizes::ONE) as u64 } else { arena(v) };
+                total += if matches!(g.op(v), Op::Input(_)) {
+                    4 * g.shape(v).numel(Sizes::ONE) as u64
+                } else {
+                    arena(v)
+                };
             }
         });
     }

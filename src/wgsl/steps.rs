@@ -14,7 +14,12 @@ impl Emitter<'_> {
         let count = p.count();
         let text = format!("min(row0 + {}, {count} - 1u)", local.text());
         let e = self.bind("r", &text, local.depth());
-        Row { space: p.space, local: local.clone(), global: e.text, depth: e.depth }
+        Row {
+            space: p.space,
+            local: local.clone(),
+            global: e.text,
+            depth: e.depth,
+        }
     }
 
     /// Computes every element of a root.
@@ -25,8 +30,17 @@ impl Emitter<'_> {
         let line = line_axis(&shape);
         for (lo, hi) in self.segments(root) {
             let whole = lo % 4 == 0 && ((hi - lo) % 4 == 0 || shape.get(line) == Some(&hi)) && hi - lo > 1;
-            let (lanes, count) = if whole { (4, (hi - lo).div_ceil(4)) } else { (1, hi - lo) };
-            let lines: usize = shape.iter().enumerate().filter(|(i, _)| *i != line).map(|(_, n)| n).product();
+            let (lanes, count) = if whole {
+                (4, (hi - lo).div_ceil(4))
+            } else {
+                (1, hi - lo)
+            };
+            let lines: usize = shape
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != line)
+                .map(|(_, n)| n)
+                .product();
             let (task, header) = self.open_tasks(small(p.tile * lines * count), p.threads);
             let (rest, along) = self.split(&task, small(count));
             let (local, lead) = self.split(&rest, small(lines));
@@ -61,7 +75,11 @@ impl Emitter<'_> {
         let (from, to) = (self.extents(arg), self.extents(anchor));
         let dtype = self.g.ty(anchor).dtype;
         let line = line_axis(&to);
-        let lanes: u32 = if line_axis(&from) == line && !axes.contains(&line) && to[line] % 4 == 0 { 4 } else { 1 };
+        let lanes: u32 = if line_axis(&from) == line && !axes.contains(&line) && to[line] % 4 == 0 {
+            4
+        } else {
+            1
+        };
         let elements: usize = to.iter().product::<usize>() / lanes as usize;
         let (task, header) = self.open_tasks(small(p.tile * elements), p.threads);
         let (local, element) = self.split(&task, small(elements));
@@ -77,7 +95,11 @@ impl Emitter<'_> {
             (Fold::Min, _) => "2147483647i",
         };
         let ty = super::expr::wgsl_type(dtype);
-        self.line(&if lanes == 1 { format!("var acc: {ty} = {start};") } else { format!("var acc = vec4<{ty}>({start});") });
+        self.line(&if lanes == 1 {
+            format!("var acc: {ty} = {start};")
+        } else {
+            format!("var acc = vec4<{ty}>({start});")
+        });
         let combine = |x: &str| match fold {
             Fold::Sum => format!("acc += {x};"),
             Fold::Max => format!("acc = max(acc, {x});"),
@@ -142,7 +164,11 @@ impl Emitter<'_> {
         let local = self.clamp(&local, small(p.tile));
         let row = self.row(p, &local);
         let mut ix = self.unflat(&others, &lead);
-        let zero = if self.g.ty(anchor).dtype == DType::F32 { "0.0" } else { "0i" };
+        let zero = if self.g.ty(anchor).dtype == DType::F32 {
+            "0.0"
+        } else {
+            "0i"
+        };
         self.line(&format!("var acc = {zero};"));
         let (i, inner) = self.open_loop("k", small(shape[axis]));
         ix[axis] = i;
@@ -171,22 +197,45 @@ impl Emitter<'_> {
         let l = self.unflat(&shape[..r - 2], &l);
         let at = |i: &[Ix], last: &[Ix]| i.iter().chain(last).cloned().collect::<Vec<Ix>>();
         // The state before this time: the first one given, later ones as stored.
-        let before = Ix::opaque(&self.bind("n", &format!("max({}, 1u) - 1u", t.text()), t.depth()).text, small(time), t.depth());
+        let before = Ix::opaque(
+            &self.bind("n", &format!("max({}, 1u) - 1u", t.text()), t.depth()).text,
+            small(time),
+            t.depth(),
+        );
         for g in 0..3 {
             let e = self.eval(b, &[j.plus_constant(small(g * hidden))], 1, &row);
             self.line(&format!("var gate{g} = {};", e.text));
         }
         let (k, inner) = self.open_loop("k", small(hidden));
-        let state = self.state(anchor, h0, home, &at(&l, &[before.clone(), k.clone()]), &at(&l, &[k.clone()]), &t, &row);
+        let state = self.state(
+            anchor,
+            h0,
+            home,
+            &at(&l, &[before.clone(), k.clone()]),
+            &at(&l, &[k.clone()]),
+            &t,
+            &row,
+        );
         for g in 0..3 {
             let e = self.eval(w, &[k.clone(), j.plus_constant(small(g * hidden))], 1, &row);
             self.line(&format!("gate{g} = fma({state}, {}, gate{g});", e.text));
         }
         self.close(&inner);
         let xs: Vec<String> = (0..3)
-            .map(|g| self.eval(x, &at(&l, &[t.clone(), j.plus_constant(small(g * hidden))]), 1, &row).text)
+            .map(|g| {
+                self.eval(x, &at(&l, &[t.clone(), j.plus_constant(small(g * hidden))]), 1, &row)
+                    .text
+            })
             .collect();
-        let own = self.state(anchor, h0, home, &at(&l, &[before, j.clone()]), &at(&l, &[j.clone()]), &t, &row);
+        let own = self.state(
+            anchor,
+            h0,
+            home,
+            &at(&l, &[before, j.clone()]),
+            &at(&l, &[j.clone()]),
+            &t,
+            &row,
+        );
         self.line(&format!("let reset = sigmoid_1({} + gate0);", xs[0]));
         self.line(&format!("let update = sigmoid_1({} + gate1);", xs[1]));
         self.line(&format!("let fresh = tanh_1({} + reset * gate2);", xs[2]));
@@ -199,16 +248,35 @@ impl Emitter<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "both places a state may come from")]
-    fn state(&mut self, anchor: Value, h0: Value, home: crate::fuse::Home, stored: &[Ix], first: &[Ix], t: &Ix, row: &Row) -> String {
+    fn state(
+        &mut self,
+        anchor: Value,
+        h0: Value,
+        home: crate::fuse::Home,
+        stored: &[Ix],
+        first: &[Ix],
+        t: &Ix,
+        row: &Row,
+    ) -> String {
         let name = self.name("state");
-        let (a, b) = (self.eval(h0, first, 1, row), self.load(anchor, super::memory::Place::Home(home), stored, 1, row));
-        self.line(&format!("let {name} = select({}, {}, {} > 0u);", a.text, b.text, t.text()));
+        let (a, b) = (
+            self.eval(h0, first, 1, row),
+            self.load(anchor, super::memory::Place::Home(home), stored, 1, row),
+        );
+        self.line(&format!(
+            "let {name} = select({}, {}, {} > 0u);",
+            a.text,
+            b.text,
+            t.text()
+        ));
         name
     }
 
     /// Emits one step.
     pub(super) fn step(&mut self, p: &Program, step: &Step) {
-        let Some(anchor) = step.anchor else { return self.map(p, step.root) };
+        let Some(anchor) = step.anchor else {
+            return self.map(p, step.root);
+        };
         match self.g.op(anchor).clone() {
             Op::MatMul => self.matmul(p, step, anchor),
             Op::Reduce(fold, axes) => self.reduce(p, step, anchor, fold, &axes),

@@ -17,7 +17,10 @@ pub(crate) struct Golden {
 /// Goldens in `tests/data/graphs`.
 pub(crate) fn in_repository() -> Vec<PathBuf> {
     let mut list = Vec::new();
-    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graphs")), &mut list);
+    collect(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graphs")),
+        &mut list,
+    );
     list
 }
 
@@ -53,6 +56,15 @@ pub(crate) fn load(file: &Path) -> Golden {
         tensors.iter().filter_map(named).collect()
     };
     let folder = file.parent().and_then(Path::file_name).unwrap_or_default();
-    let name = format!("{}/{}", folder.to_string_lossy(), file.file_name().unwrap_or_default().to_string_lossy());
-    Golden { name, model, batch: part("in."), want: part("out.") }
+    let name = format!(
+        "{}/{}",
+        folder.to_string_lossy(),
+        file.file_name().unwrap_or_default().to_string_lossy()
+    );
+    Golden {
+        name,
+        model,
+        batch: part("in."),
+        want: part("out."),
+    }
 }
