@@ -40,9 +40,16 @@ def test_operands_must_have_one_shape() -> None:
 
 @pytest.mark.parametrize("bad", [-1, 3])
 def test_ids_out_of_range(bad: int) -> None:
-    text = 'loopfm 1\n%0 = input "ids" : i32[rows]\n%1 = param "t" : f32[3, 2]\n%2 = gather(%1, %0) {axis=0} : f32[rows, 2]\nreturn "y" = %2\n'
+    lines = ['%0 = input "ids" : i32[rows]', '%1 = param "t" : f32[3, 2]', "%2 = gather(%1, %0) {axis=0} : f32[rows, 2]"]
+    text = "\n".join(["loopfm 1", *lines, 'return "y" = %2\n'])
     with pytest.raises(IndexError, match=rf"id {bad} is outside \[0, 3\)"):
         interp.run(text, {"t": np.zeros((3, 2), np.float32)}, {"ids": np.array([0, bad])})
+
+
+def test_ids_that_do_not_fit() -> None:
+    text = 'loopfm 1\n%0 = input "ids" : i32[rows]\nreturn "y" = %0\n'
+    with pytest.raises(ValueError, match=r"'ids' holds 5..4294967296, which does not fit in i32"):
+        interp.run(text, {}, {"ids": np.array([5, 2**32])})
 
 
 REQUESTS = """loopfm 1

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-NEEDS = {"fuxictr": "fuxictr", "torchrechub": "torch_rechub", "rechub": "torch_rechub", "deepctrtorch": "deepctr_torch", "deepctr": "deepctr_torch"}
+NEEDS = {"fuxictr": "fuxictr", "torchrechub": "torch_rechub", "rechub": "torch_rechub", "deepctrtorch": "deepctr_torch",
+         "deepctr": "deepctr_torch"}  # fmt: skip
 UNSEEN = """fuxictr_deepfm fuxictr_fmfm fuxictr_xdeepfm fuxictr_autoint fuxictr_finalmlp fuxictr_dmin fuxictr_dmr fuxictr_bst fuxictr_pnn
     rechub_autoint rechub_bst rechub_fibinet rechub_edcn deepctr_din deepctr_autoint deepctr_fibinet torch_encoder torch_gru2""".split()
 

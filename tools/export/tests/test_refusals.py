@@ -99,4 +99,5 @@ def test_a_wrong_graph_is_found_out(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(TABLE, "aten.tanh.default", lambda c: c.g.unary("sin", c.value("self")))
     with pytest.raises(le.ExportError, match="differs by"):
         le.save(One(torch.tanh), (X,), tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
     le.save(One(torch.tanh), (X,), tmp_path / "m.safetensors", verify=False)

@@ -89,7 +89,7 @@ SMALL = {"hidden_units": [32, 16], "dnn_hidden_units": [32, 16], "parallel_dnn_h
          "bottom_mlp_units": [32], "top_mlp_units": [32, 16]}  # fmt: skip
 for _name in """DeepFM FmFM xDeepFM AutoInt FinalMLP DCNv2 DCN WideDeep DNN FM FwFM LR NFM AFM AFN PNN DLRM MaskNet FiBiNET GDCN
         WuKong FinalNet EDCN AOANet SAM EulerNet DESTINE InterHAt FiGNN CCPM FGCNN HOFM LorentzFM DeepCrossing FFM ONN HFM
-        DualMLP APG_DeepFM APG_DCNv2 DeepIM""".split():
+        DualMLP DeepIM""".split():
     MODELS[f"fuxictr_{_name.lower()}"] = fuxictr(_name, **SMALL)
 MODELS["fuxictr_dcnv2_mix"] = fuxictr("DCNv2", **SMALL, use_low_rank_mixture=True, low_rank=8)
 for _name, _options in {

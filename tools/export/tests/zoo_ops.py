@@ -103,8 +103,8 @@ class Folds(nn.Module):
             x.softmax(1)[:, 0], F.layer_norm(x, (5, 4))[:, 1], (x * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1),
             x.sum((1, 2), keepdim=True).squeeze(1).expand(-1, 4), F.cosine_similarity(x[:, :1], x, dim=2)[:, :4],
         ]  # fmt: skip
-        ints = [mask.any(1).int(), mask.all(1).int(), mask.sum(1), n.sum(1), n.max(1).values, n.amin(1), n.argmax(1), n.argmin(1), n.cumsum(1)[:, 2],
-                x[..., 0].argmax(-1), torch.count_nonzero(n, 1)]  # fmt: skip
+        ints = [mask.any(1).int(), mask.all(1).int(), mask.sum(1), n.sum(1), n.max(1).values, n.amin(1), n.argmax(1), n.argmin(1),
+                n.cumsum(1)[:, 2], x[..., 0].argmax(-1), torch.count_nonzero(n, 1)]  # fmt: skip
         return torch.stack(y, 1), torch.stack([i.long() for i in ints], 1)
 
 

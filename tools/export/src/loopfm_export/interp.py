@@ -126,7 +126,9 @@ def _bind(program: Program, inputs: dict[str, np.ndarray]) -> dict[str, int]:
             continue
         if name not in inputs:
             raise ValueError(f"input {name!r} is missing")
-        seen = inputs[name].shape
+        seen, values = inputs[name].shape, inputs[name]
+        if n.dtype == "i32" and values.size and not -(2**31) <= int(values.min()) <= int(values.max()) < 2**31:
+            raise ValueError(f"input {name!r} holds {values.min()}..{values.max()}, which does not fit in i32")
         if len(seen) != len(n.shape):
             raise ValueError(f"input {name!r} has shape {list(seen)}, expected {show(n.shape)}")
         for d, size in zip(n.shape, seen):

@@ -81,7 +81,11 @@ def save(
         warnings.warn(f"loopfm_export: no output depends on the inputs {dropped}; they were left out", stacklevel=2)
     done = Exported(Path(path), program, kept, list(program.outputs), dropped)
     if verify:
-        done.errors = _verify(path, traced.wrapper, traced.outputs, set(per_request))
+        try:
+            done.errors = _verify(path, traced.wrapper, traced.outputs, set(per_request))
+        except Exception:
+            Path(path).unlink()  # no file is left that does not reproduce its module
+            raise
     return done
 
 
