@@ -14,7 +14,7 @@
 
 use std::collections::HashSet;
 
-use super::edit::{Edit, Replaced, constant, constant_under, live, rewrite, scalar, trim};
+use super::edit::{Edit, Replaced, constant, constant_under, live, number, rewrite, trim};
 use super::{Fault, Weights, fold};
 use crate::ir::{Binary, Graph, Op, TypeError, Unary, Value};
 use crate::tensor::{DType, Dim, Shape, Sizes};
@@ -49,7 +49,7 @@ fn safe_divisors(g: &Graph, weights: &Weights<'_>) -> Result<HashSet<Value>, Fau
     let wanted: Vec<Value> = g
         .iter()
         .filter_map(divisor)
-        .filter(|c| scalar(g, *c).is_none())
+        .filter(|c| number(g, *c).is_none())
         .collect();
     let tensors = fold::values(g, weights, &wanted)?;
     let safe = |x: &f32| x.is_normal() && x.recip().is_normal();
@@ -95,6 +95,8 @@ struct Chain {
     /// The node next to the root.
     first: Value,
     nodes: usize,
+    /// Whether it is not `(x + t) s`, which a multiply-add takes as `x s + t s`.
+    normal: bool,
     scale: Option<Value>,
     shift: Option<Value>,
 }
@@ -110,6 +112,7 @@ fn chain(e: &mut Edit<'_>, divisors: &HashSet<Value>, v: Value) -> Result<Option
         (first, root) = (root, x);
         nodes += 1;
     }
+    let normal = !matches!(all[..], [Link::Shift(_), Link::Scale(_) | Link::Divide(_)]);
     if !compact(e.old, &all) {
         return Ok(None);
     }
@@ -135,6 +138,7 @@ fn chain(e: &mut Edit<'_>, divisors: &HashSet<Value>, v: Value) -> Result<Option
         root,
         first,
         nodes,
+        normal,
         scale,
         shift,
     }))
@@ -185,7 +189,8 @@ fn chain_top(e: &mut Edit<'_>, divisors: &HashSet<Value>, v: Value) -> Replaced 
         (y, left) = (scaled, None);
     }
     let absorbed = left.is_none() && c.scale.is_some();
-    if !absorbed && usize::from(left.is_some()) + usize::from(c.shift.is_some()) >= c.nodes {
+    let ops = usize::from(left.is_some()) + usize::from(c.shift.is_some());
+    if !absorbed && ops >= c.nodes && c.normal {
         return Ok(None);
     }
     if let Some(s) = left {

@@ -2,7 +2,7 @@
 //!
 //! Exact unless a rule says otherwise, but for the sign of zero (`x + 0`) and the payload of NaN.
 
-use super::edit::{Replaced, Rule, constant_under, is_float, peephole, scalar};
+use super::edit::{Replaced, Rule, constant_under, number, peephole, scalar};
 use super::{Fault, Weights};
 use crate::ir::{Binary, Graph, Op, Scalar, Unary, Value};
 use crate::tensor::DType;
@@ -10,7 +10,7 @@ use crate::tensor::DType;
 const RULES: &[Rule] = &[order, involution, identity, power, quotient, difference, cast, choice];
 
 pub(super) fn run(g: &Graph, weights: &mut Weights<'_>) -> Result<Graph, Fault> {
-    let g = super::fold::scalars(g, weights)?;
+    let g = super::fold::exact_scalars(g, weights)?;
     Ok(peephole(&g, RULES)?)
 }
 
@@ -58,15 +58,14 @@ fn identity(g: &mut Graph, v: Value) -> Replaced {
         Binary::Add | Binary::Sub => (0.0, 0, None),
         Binary::Mul | Binary::Div => (1.0, 1, None),
         Binary::Pow => (1.0, 1, None),
-        Binary::And => (f32::NAN, 0, Some(true)),
-        Binary::Or | Binary::Xor => (f32::NAN, 0, Some(false)),
+        Binary::And => (f64::NAN, 0, Some(true)),
+        Binary::Or | Binary::Xor => (f64::NAN, 0, Some(false)),
         _ => return Ok(None),
     };
     let fits = match scalar(g, y) {
-        Some(Scalar::F32(c)) => c == neutral.0,
         Some(Scalar::I32(c)) => c == neutral.1,
         Some(Scalar::Bool(c)) => Some(c) == neutral.2,
-        None => false,
+        Some(Scalar::F32(_)) | None => number(g, y) == Some(neutral.0),
     };
     Ok(fits.then_some(x))
 }
@@ -84,7 +83,7 @@ fn power(g: &mut Graph, v: Value) -> Replaced {
     let Some((Binary::Pow, x, y)) = binary(g, v) else {
         return Ok(None);
     };
-    let Some(Scalar::F32(n)) = scalar(g, y) else {
+    let Some(n) = number(g, y) else {
         return Ok(None);
     };
     let result = if n == 2.0 {
@@ -104,22 +103,31 @@ fn power(g: &mut Graph, v: Value) -> Replaced {
     result.map(Some)
 }
 
-/// `x / c = x * (1 / c)` where the reciprocal is a normal number (one more rounding); `1 / x = recip x`.
+/// `x / c = x * (1 / c)` where the reciprocal is a normal number, `1 / x = recip x`, and for what repeats
+/// `x / broadcast(y) = x * broadcast(1 / y)`: one division for all that share it. One more rounding; a subnormal `y`
+/// overflows.
 fn quotient(g: &mut Graph, v: Value) -> Replaced {
-    let Some((Binary::Div, x, y)) = binary(g, v) else {
+    let Some((Binary::Div, x, y)) = binary(g, v).filter(|_| g.ty(v).dtype == DType::F32) else {
         return Ok(None);
     };
-    if is_float(g, x, 1.0) {
+    if number(g, x) == Some(1.0) {
         return g.unary(Unary::Recip, y).map(Some);
     }
-    match scalar(g, y) {
-        Some(Scalar::F32(c)) if c.is_normal() && c.recip().is_normal() => {
-            let one = g.constant_f32(c)?;
-            let factor = g.unary(Unary::Recip, one)?;
-            g.binary(Binary::Mul, x, factor).map(Some)
-        }
-        _ => Ok(None),
+    let repeated = if *g.op(y) == Op::Broadcast { g.args(y)[0] } else { y };
+    let shared = match number(g, repeated) {
+        Some(c) => normal(c) && normal(c.recip()),
+        None => repeated != y && constant_under(g, y).is_none(),
+    };
+    if !shared {
+        return Ok(None);
     }
+    let factor = g.unary(Unary::Recip, repeated)?;
+    g.binary(Binary::Mul, x, factor).map(Some)
+}
+
+/// Whether a number is a normal `f32`.
+fn normal(x: f64) -> bool {
+    (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&x.abs())
 }
 
 /// `x - c = x + (-c)`, so that affine chains know two ops alone; exact. `x - (-y) = x + y`, `x + (-y) = x - y`.

@@ -1,6 +1,6 @@
 //! Copying a graph while replacing some of its values: the frame that every pass hangs in.
 
-use crate::ir::{Graph, Op, Scalar, TypeError, Value};
+use crate::ir::{Binary, Graph, Op, Scalar, TypeError, Unary, Value};
 use crate::tensor::{Dim, Shape};
 
 /// A replacement, or nothing where a rule does not apply.
@@ -121,7 +121,7 @@ pub(super) fn constant_under(g: &Graph, v: Value) -> Option<Value> {
     Some(peel(g, v)).filter(|c| constant(g, *c))
 }
 
-/// The number that every element of a value is.
+/// The constant of the text that every element of a value is.
 pub(super) fn scalar(g: &Graph, v: Value) -> Option<Scalar> {
     match g.op(v) {
         Op::Broadcast | Op::Reshape => scalar(g, g.args(v)[0]),
@@ -129,9 +129,22 @@ pub(super) fn scalar(g: &Graph, v: Value) -> Option<Scalar> {
     }
 }
 
-/// Whether every element of a value is this float.
-pub(super) fn is_float(g: &Graph, v: Value, x: f32) -> bool {
-    matches!(scalar(g, v), Some(Scalar::F32(y)) if x == y)
+/// The float that every element of a value is: a constant of the text, or arithmetic of such.
+pub(super) fn number(g: &Graph, v: Value) -> Option<f64> {
+    let arg = |i: usize| number(g, g.args(v)[i]);
+    Some(match g.op(v) {
+        Op::Const(Scalar::F32(x)) => f64::from(*x),
+        Op::Broadcast | Op::Reshape => arg(0)?,
+        Op::Unary(Unary::Neg) => -arg(0)?,
+        Op::Unary(Unary::Recip) => arg(0)?.recip(),
+        Op::Unary(Unary::Sqrt) => arg(0)?.sqrt(),
+        Op::Unary(Unary::Rsqrt) => arg(0)?.sqrt().recip(),
+        Op::Binary(Binary::Add) => arg(0)? + arg(1)?,
+        Op::Binary(Binary::Sub) => arg(0)? - arg(1)?,
+        Op::Binary(Binary::Mul) => arg(0)? * arg(1)?,
+        Op::Binary(Binary::Div) => arg(0)? / arg(1)?,
+        _ => return None,
+    })
 }
 
 /// Extents under a shape of rank `rank`: missing leading ones are 1.
@@ -149,14 +162,18 @@ pub(super) fn pad(g: &mut Graph, v: Value, rank: usize) -> Result<Value, TypeErr
 
 /// The value without its leading axes of extent 1.
 pub(super) fn trim(g: &mut Graph, v: Value) -> Result<Value, TypeError> {
-    let dims = &g.shape(v).0;
-    let lead = dims.iter().take_while(|d| **d == Dim::Fixed(1)).count();
-    let to = Shape(dims[lead..].to_vec());
+    let to = Shape(trimmed(g.shape(v)).to_vec());
     g.reshape(v, &to)
 }
 
-/// Whether two extents hold the same number of elements per row: the product of each side's extents.
-fn volume(dims: &[Dim]) -> (usize, Option<Dim>) {
+/// Extents without leading ones that are 1.
+pub(super) fn trimmed(shape: &Shape) -> &[Dim] {
+    let lead = shape.0.iter().take_while(|d| **d == Dim::Fixed(1)).count();
+    &shape.0[lead..]
+}
+
+/// The product of extents, with the kind of the symbolic one.
+pub(super) fn volume(dims: &[Dim]) -> (usize, Option<Dim>) {
     let symbolic = dims.iter().find(|d| d.is_symbolic()).map(|d| d.with_factor(1));
     (dims.iter().map(|d| d.factor()).product(), symbolic)
 }

@@ -2,10 +2,17 @@
 
 use super::edit::{Replaced, Rule, constant, constant_under, kept_axis, pad, peephole};
 use super::{Fault, Weights};
-use crate::ir::{Graph, Op, TypeError, Value};
+use crate::ir::{Binary, Graph, Op, TypeError, Value};
 use crate::tensor::{Dim, Shape};
 
-const RULES: &[Rule] = &[shared_weight, weight_left, broadcast_left, views_left, batched_views];
+const RULES: &[Rule] = &[
+    outer,
+    shared_weight,
+    weight_left,
+    broadcast_left,
+    views_left,
+    batched_views,
+];
 
 pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
     Ok(peephole(g, RULES)?)
@@ -16,6 +23,14 @@ fn operands(g: &Graph, v: Value) -> Option<(Value, Value)> {
         (Op::MatMul, &[a, b]) => Some((a, b)),
         _ => None,
     }
+}
+
+/// A product over an inner extent of 1 needs no loop: `x [.., m, 1] y [.., 1, n] = broadcast(x) * broadcast(y)`.
+fn outer(g: &mut Graph, v: Value) -> Replaced {
+    let Some((a, b)) = operands(g, v).filter(|(a, _)| g.shape(*a).0.last() == Some(&Dim::Fixed(1))) else {
+        return Ok(None);
+    };
+    g.binary(Binary::Mul, a, b).map(Some)
 }
 
 /// The `[k, n]` matrix that a value repeats over all leading axes.

@@ -14,10 +14,12 @@
 
 mod affine;
 mod algebra;
+mod concat;
 mod edit;
 mod flops;
 mod fold;
 mod matmul;
+mod requests;
 mod sink;
 mod spread;
 mod views;
@@ -31,8 +33,8 @@ pub use flops::flops;
 /// A step of [`simplify`]: its name and what it does.
 pub type Pass = (&'static str, fn(&Graph, &mut Weights<'_>) -> Result<Graph, Fault>);
 
-/// Passes that only rearrange; repeated until nothing changes.
-const ROUND: &[Pass] = &[
+/// Passes that bring a graph into normal form.
+const NORMAL: &[Pass] = &[
     ("views", views::run),
     ("algebra", algebra::run),
     ("sink", sink::run),
@@ -41,11 +43,20 @@ const ROUND: &[Pass] = &[
     ("spread", spread::run),
 ];
 
-/// Passes that run once, after the rounds.
-const LAST: &[Pass] = &[("fold", fold::run)];
+/// The stages in order; the passes of a stage repeat until nothing changes. A stage that splits products wants the
+/// factors of their results folded first, hence normal form before and after it.
+const STAGES: &[&[Pass]] = &[
+    NORMAL,
+    &[("concat", concat::run)],
+    NORMAL,
+    &[("requests", requests::run)],
+    NORMAL,
+    &[("fold", fold::run)],
+];
 
-/// No model met needs more than half of these; each round ends with fewer nodes or cheaper ones.
-const ROUNDS: usize = 16;
+/// Rounds of a stage. Each ends with fewer or cheaper nodes, or views further down; the most that any model met needs
+/// is a quarter of this.
+const ROUNDS: usize = 32;
 
 /// Parameters while passes run: those of the model and those that folding made.
 pub struct Weights<'a> {
@@ -89,7 +100,11 @@ pub enum Error {
 
 /// Names of the passes in the order of their first run.
 pub fn passes() -> impl Iterator<Item = &'static str> {
-    ROUND.iter().chain(LAST).map(|(name, _)| *name)
+    let first = |i: &usize| !STAGES[..*i].contains(&STAGES[*i]);
+    (0..STAGES.len())
+        .filter(first)
+        .flat_map(|i| STAGES[i])
+        .map(|(name, _)| *name)
 }
 
 /// The simplified graph and exactly the parameters it reads. Inputs and outputs stay as declared, in order, also
@@ -131,14 +146,18 @@ pub fn simplify_observed(
         Ok(next)
     };
     let mut g = step(graph.clone(), &("live", |g, _| Ok(edit::live(g)?)))?;
-    for _ in 0..ROUNDS {
-        let before = g.clone();
-        g = ROUND.iter().try_fold(g, &mut step)?;
-        if g == before {
-            break;
+    for stage in STAGES {
+        let mut rounds = 0;
+        loop {
+            let before = g.clone();
+            g = stage.iter().try_fold(g, &mut step)?;
+            rounds += 1;
+            if g == before || rounds == ROUNDS {
+                break;
+            }
         }
+        debug_assert!(rounds < ROUNDS, "rules undo each other in\n{g}");
     }
-    g = LAST.iter().try_fold(g, &mut step)?;
     let used = |name: &str| {
         let tensor = weights.folded.get(name).or_else(|| weights.given.get(name));
         tensor.map(|t| (name.to_owned(), t.clone()))

@@ -2,16 +2,33 @@
 //!
 //! All rules move elements only, so they are exact.
 
-use super::edit::{Replaced, constant, pad, peephole, trim};
+use super::edit::{Edit, Replaced, constant, pad, peephole, rewrite, trim, trimmed, volume};
 use super::{Fault, Weights};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{Dim, Shape};
 
 pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
-    Ok(peephole(g, &[reshape, permute, broadcast, slice, concat, gather])?)
+    let g = rewrite(g, flatten)?;
+    Ok(peephole(&g, &[reshape, permute, broadcast, slice, concat, gather])?)
 }
 
-/// `reshape(reshape(x)) = reshape(x)`; one to the operand's own shape is nothing.
+/// A concatenation that only another one along the same axis reads is part of it. One that others read too is a value
+/// of its own: a history of several features is one history.
+fn flatten(e: &mut Edit<'_>, v: Value) -> Replaced {
+    let Op::Concat(axis) = *e.old.op(v) else {
+        return Ok(None);
+    };
+    let mut parts: Vec<Value> = Vec::new();
+    for a in e.old.args(v) {
+        let inner = *e.old.op(*a) == Op::Concat(axis) && e.only_user(*a).is_some();
+        parts.extend(if inner { e.old.args(*a) } else { std::slice::from_ref(a) });
+    }
+    let parts: Vec<Value> = parts.into_iter().map(|p| e.at(p)).collect();
+    e.new.concat(&parts, axis).map(Some)
+}
+
+/// `reshape(reshape(x)) = reshape(x)`; one to the operand's own shape is nothing; of a concatenation along the first of
+/// the axes that become one, a concatenation of reshapes.
 fn reshape(g: &mut Graph, v: Value) -> Replaced {
     if *g.op(v) != Op::Reshape {
         return Ok(None);
@@ -24,7 +41,30 @@ fn reshape(g: &mut Graph, v: Value) -> Replaced {
         let inner = g.args(x)[0];
         return g.reshape(inner, &to).map(Some);
     }
-    Ok(None)
+    let Op::Concat(axis) = *g.op(x) else {
+        return Ok(None);
+    };
+    let Some(at) = flat_axis(g.shape(x), &to, axis) else {
+        return Ok(None);
+    };
+    let mut parts = Vec::new();
+    for part in g.args(x).to_vec() {
+        let mut shape = to.clone();
+        let others = to.0[at].factor() / g.shape(x).0[axis].factor();
+        shape.0[at] = Dim::Fixed(g.shape(part).0[axis].factor() * others);
+        parts.push(g.reshape(part, &shape)?);
+    }
+    g.concat(&parts, at).map(Some)
+}
+
+/// The axis of `to` that a reshape makes of `axis` and further axes behind it.
+fn flat_axis(from: &Shape, to: &Shape, axis: usize) -> Option<usize> {
+    let until = |shape: &Shape, i: usize| volume(&shape.0[..i]);
+    let same = |j: &usize| until(to, *j) == until(from, axis) && to.0[*j] != Dim::Fixed(1);
+    let at = (0..to.rank()).find(same).filter(|j| !to.0[*j].is_symbolic())?;
+    let ends = |i: usize| until(from, i) == until(to, at + 1);
+    let several = from.0[axis] != Dim::Fixed(0) && from.0[axis] != to.0[at];
+    (several && (axis + 1..=from.rank()).any(ends)).then_some(at)
 }
 
 /// `permute(permute(x))` is one permutation; where only axes of extent 1 move it is a reshape.
@@ -57,8 +97,15 @@ fn broadcast(g: &mut Graph, v: Value) -> Replaced {
     }
     let inner = match g.op(x) {
         Op::Broadcast => g.args(x)[0],
-        // A parameter's own leading units stay with it: trimming them would only add a node.
-        Op::Reshape if g.shape(x).0.first() == Some(&Dim::Fixed(1)) => trim(g, x)?,
+        Op::Reshape if g.shape(x).0.first() == Some(&Dim::Fixed(1)) => {
+            let source = g.args(x)[0];
+            // The source's own leading units stay with it: trimming them would only add a node.
+            if g.shape(source).rank() <= to.rank() && trimmed(g.shape(source)) == trimmed(g.shape(x)) {
+                source
+            } else {
+                trim(g, x)?
+            }
+        }
         _ => return Ok(None),
     };
     g.broadcast(inner, &to).map(Some)
@@ -152,8 +199,8 @@ fn slice(g: &mut Graph, v: Value) -> Replaced {
     }
 }
 
-/// A concatenation of concatenations is one; neighbouring slices of one value are one slice; repetitions of an axis of
-/// extent 1 are a broadcast; of broadcasts along common axes a broadcast.
+/// Neighbouring slices of one value are one slice; repetitions of an axis of extent 1 are a broadcast; of broadcasts
+/// along common axes a broadcast.
 fn concat(g: &mut Graph, v: Value) -> Replaced {
     let Op::Concat(axis) = *g.op(v) else {
         return Ok(None);
@@ -162,23 +209,14 @@ fn concat(g: &mut Graph, v: Value) -> Replaced {
     if args.iter().all(|a| *a == args[0]) && g.shape(args[0]).0[axis] == Dim::Fixed(1) {
         return g.broadcast(args[0], &to).map(Some);
     }
-    let mut parts: Vec<Value> = Vec::new();
-    for a in &args {
-        let inner = if *g.op(*a) == Op::Concat(axis) {
-            g.args(*a)
-        } else {
-            &[*a]
-        };
-        parts.extend(inner);
-    }
     let mut merged: Vec<Value> = Vec::new();
-    for part in parts {
-        match merged.last().and_then(|last| adjoining(g, *last, part, axis)) {
+    for part in &args {
+        match merged.last().and_then(|last| adjoining(g, *last, *part, axis)) {
             Some((x, start, stop)) => {
                 merged.pop();
                 merged.push(g.slice(x, axis, start, stop)?);
             }
-            None => merged.push(part),
+            None => merged.push(*part),
         }
     }
     if merged != args {

@@ -1,11 +1,13 @@
-//! Real models: the folder `LOOPFM_EXPORTS` holds `<name>/model.safetensors` and `<name>/golden.io.safetensors`.
+//! Exported models: the same answers for fewer operations.
+//!
+//! As for the interpreter's goldens, `LOOPFM_EXPORTS` names a folder of further ones, at any depth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loopfm::import::{load, read_tensors};
 use loopfm::interp::{eval, sizes_of};
-use loopfm::ir::Op;
-use loopfm::simplify::flops;
+use loopfm::ir::{Graph, Op};
+use loopfm::simplify::{flops, simplify};
 use loopfm::tensor::{Sizes, Tensors};
 
 use super::check_on;
@@ -18,17 +20,25 @@ const BATCH: Sizes = Sizes {
 };
 const SHARED: Sizes = Sizes { rows: 500, requests: 1 };
 
-fn exports() -> Vec<PathBuf> {
-    let Some(root) = std::env::var_os("LOOPFM_EXPORTS") else {
-        eprintln!("skipped: LOOPFM_EXPORTS names no folder of exported models");
-        return Vec::new();
-    };
-    let entries = std::fs::read_dir(&root).expect("LOOPFM_EXPORTS is a folder");
-    let mut models: Vec<PathBuf> = entries.map(|e| e.expect("readable").path()).collect();
-    models.retain(|m| m.join("model.safetensors").exists());
-    models.sort();
-    models
+/// Folders with a model, at any depth.
+fn models(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if root.join("model.safetensors").exists() {
+        found.push(root.to_owned());
+    }
+    let entries = std::fs::read_dir(root).into_iter().flatten();
+    let folders = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.is_dir());
+    found.extend(folders.flat_map(|f| models(&f)));
+    found.sort();
+    found
 }
+
+/// PyTorch computes in f32, in an order of its own.
+const TOL: Tol = Tol {
+    abs: 0.0,
+    rel: 0.0,
+    of_max: 2e-5,
+};
 
 /// The tensors `<kind>.<name>` of a golden file.
 fn part(golden: &Tensors, kind: &str) -> Tensors {
@@ -39,33 +49,44 @@ fn part(golden: &Tensors, kind: &str) -> Tensors {
 }
 
 #[test]
-fn exports_keep_their_goldens_and_cost_no_more() {
-    for folder in exports() {
-        let name = folder.file_name().expect("a folder").to_string_lossy().into_owned();
-        let model = load(&folder.join("model.safetensors")).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let (golden, _) = read_tensors(&folder.join("golden.io.safetensors")).unwrap_or_else(|e| panic!("{name}: {e}"));
+fn exports_in_the_repository() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graphs");
+    models(Path::new(root)).iter().for_each(|m| check_model(m));
+}
+
+#[test]
+fn exports_elsewhere() {
+    match std::env::var_os("LOOPFM_EXPORTS") {
+        Some(root) => models(Path::new(&root)).iter().for_each(|m| check_model(m)),
+        None => eprintln!("skipped: LOOPFM_EXPORTS names no folder of exports"),
+    }
+}
+
+/// A model keeps its goldens and costs no more; says what it costs.
+fn check_model(folder: &Path) {
+    let name = folder.file_name().expect("a folder").to_string_lossy().into_owned();
+    let model = load(&folder.join("model.safetensors")).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let entries = std::fs::read_dir(folder)
+        .expect("readable")
+        .filter_map(|e| Some(e.ok()?.path()));
+    for golden in entries.filter(|f| f.to_string_lossy().ends_with(".io.safetensors")) {
+        let (golden, _) = read_tensors(&golden).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (batch, want) = (part(&golden, "in"), part(&golden, "out"));
         let sizes = sizes_of(&model.graph, &batch).expect("a batch");
         let after = check_on(&model.graph, &model.weights, &batch, sizes);
         let got = hosts(&eval::<f32>(&after.graph, &after.weights, &batch, sizes).expect("evaluates"));
-        let tolerance = Tol {
-            abs: 0.0,
-            rel: 0.0,
-            of_max: 2e-5,
-        };
-        compare_outputs(&got, &want, tolerance).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut line = format!("{name}: nodes {} -> {}", model.graph.len(), after.graph.len());
-        for (what, sizes) in [("512/512", BATCH), ("500/1", SHARED)] {
-            let (before, now) = (flops(&model.graph, sizes), flops(&after.graph, sizes));
-            line += &format!(", {what} {:.1} -> {:.1} MFLOP", before as f64 / 1e6, now as f64 / 1e6);
-            assert!(now <= before, "{name} costs more");
-        }
-        let anchors = after.graph.iter().filter(|(_, n)| n.op.is_anchor()).count();
-        let views = after
-            .graph
-            .iter()
-            .filter(|(_, n)| matches!(n.op, Op::Reshape | Op::Permute(_)))
-            .count();
-        eprintln!("{line}, {anchors} anchors, {views} reshapes and permutes");
+        compare_outputs(&got, &want, TOL).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
+    let (after, _) = simplify(&model.graph, &model.weights).expect("simplifies");
+    let mut line = format!("{name}: nodes {} -> {}", model.graph.len(), after.len());
+    for (what, sizes) in [("512/512", BATCH), ("500/1", SHARED)] {
+        let (before, now) = (flops(&model.graph, sizes), flops(&after, sizes));
+        line += &format!(", {what} {:.1} -> {:.1} MFLOP", before as f64 / 1e6, now as f64 / 1e6);
+        assert!(now <= before, "{name} costs more\n{after}");
+    }
+    let count = |g: &Graph, f: fn(&Op) -> bool| g.iter().filter(|(_, n)| f(&n.op)).count();
+    let views: fn(&Op) -> bool = |op| matches!(op, Op::Reshape | Op::Permute(_));
+    let (a, b) = (count(&model.graph, Op::is_anchor), count(&after, Op::is_anchor));
+    let (c, d) = (count(&model.graph, views), count(&after, views));
+    eprintln!("{line}, anchors {a} -> {b}, reshapes and permutes {c} -> {d}");
 }
