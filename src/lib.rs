@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod compile;
 pub mod container;
+pub mod cpu;
 pub mod fuse;
 pub mod import;
 pub mod interp;

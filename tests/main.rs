@@ -1,6 +1,7 @@
 //! The one test binary.
 
 mod bounds;
+mod cpu;
 mod fused;
 mod golden;
 mod hostile;

@@ -22,4 +22,5 @@ mod text;
 pub use graph::{Graph, Node, REQUEST_OF_ROW, ScopeId, TensorType, Value};
 pub use infer::{TypeError, infer, verify};
 pub use op::{Binary, Fold, Op, Scalar, Unary};
+pub use rows::NotRowLocal;
 pub use text::{ParseError, parse};

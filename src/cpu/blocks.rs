@@ -1,0 +1,95 @@
+//! How a batch is cut into blocks.
+
+use super::lower::lower;
+use super::plan::{Crossing, Plan, Stage};
+use crate::ir::Value;
+use crate::tensor::Shape;
+
+/// Consecutive rows (or requests) that one thread computes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) start: usize,
+    pub(super) len: usize,
+    pub(super) crossing: Crossing,
+    /// Where the block starts in request values: the request of its first row, unless rows look their request up.
+    pub(super) request: usize,
+}
+
+/// Words of working memory that a block may take: what a second cache holds beside the weights passing through.
+const BUDGET: usize = 1 << 18;
+/// Rows beyond which a larger block gains nothing.
+const MOST: usize = 256;
+/// Rows below which a block costs more than a second thread gains.
+const LEAST: usize = 16;
+
+/// The largest block of a stage whose working memory is within budget.
+pub(super) fn block_size(plan: &Plan, stage: Stage) -> usize {
+    let mut values: Vec<Value> = plan.handed_on(stage);
+    values.extend(plan.outputs(stage).into_iter().map(|(_, v)| v));
+    let probe = 16;
+    let per_row = lower(plan, stage, probe, Crossing::Any, &values).arena.div_ceil(probe);
+    (BUDGET / per_row.max(1)).clamp(1, MOST)
+}
+
+/// Cuts `total` rows into blocks of nearly equal length, enough of them for all threads.
+pub(super) fn cut(total: usize, most: usize, request_of_row: Option<&[u32]>) -> Vec<Block> {
+    let for_threads = rayon::current_num_threads().min(total.div_ceil(LEAST));
+    let count = total.div_ceil(most).max(for_threads);
+    let mut len = total.div_ceil(count);
+    if len > 8 {
+        // Few different lengths, hence few programs, whatever batches come.
+        len = len.next_multiple_of(8).min(most.max(8));
+    }
+    let block = |start: usize| {
+        let len = len.min(total - start);
+        let (crossing, request) = match request_of_row {
+            Some(map) => crossing(&map[start..start + len]),
+            None => (Crossing::Any, 0),
+        };
+        Block {
+            start,
+            len,
+            crossing,
+            request,
+        }
+    };
+    (0..total).step_by(len).map(block).collect()
+}
+
+fn crossing(requests: &[u32]) -> (Crossing, usize) {
+    let first = requests.first().copied().unwrap_or(0);
+    let crossing = if requests.iter().all(|r| *r == first) {
+        Crossing::One
+    } else if requests.iter().zip(first..).all(|(r, expected)| *r == expected) {
+        Crossing::Consecutive
+    } else {
+        return (Crossing::Any, 0);
+    };
+    (crossing, usize::try_from(first).unwrap_or(0))
+}
+
+/// The pieces of a tensor that belong to each block: one for every index before the symbolic axis.
+pub(super) fn pieces<'a>(
+    words: &'a mut [u32],
+    shape: &Shape,
+    blocks: &[Block],
+    total: usize,
+) -> Vec<Vec<&'a mut [u32]>> {
+    let mut pieces: Vec<Vec<&mut [u32]>> = blocks.iter().map(|_| Vec::new()).collect();
+    let before = shape
+        .symbolic()
+        .map_or(1, |(axis, _)| shape.0[..axis].iter().map(|d| d.factor()).product());
+    let row = words.len() / (before * total).max(1);
+    if row == 0 {
+        return pieces;
+    }
+    for leading in words.chunks_exact_mut(row * total) {
+        let mut rest = leading;
+        for (block, pieces) in blocks.iter().zip(&mut pieces) {
+            let (piece, after) = rest.split_at_mut(block.len * row);
+            pieces.push(piece);
+            rest = after;
+        }
+    }
+    pieces
+}

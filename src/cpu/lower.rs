@@ -1,0 +1,383 @@
+//! From a stage of a graph to the program for a block of rows.
+//!
+//! Values get views first: where they will lie is decided backwards, from a concatenation to its parts, so that parts
+//! are computed in place; instructions are then emitted forwards. What strides can say (`broadcast`, `permute`, `slice`,
+//! most of `reshape`, requests that follow rows) costs no instruction.
+
+use super::gather::{Gather, Names, Origin, TakeAlong};
+use super::lanes::Func;
+use super::matmul::MatMul;
+use super::plan::{Crossing, Given, Plan, Stage, is_pointwise};
+use super::pointwise::{Tape, Var};
+use super::program::{Instr, Program};
+use super::reduce::Reduce;
+use super::view::{Buffer, View};
+use crate::ir::{Binary, Node, Op, Unary, Value};
+use crate::tensor::{DType, Sizes};
+
+/// The program of a stage for blocks of `n` rows; its results are those `values`.
+pub(super) fn lower(plan: &Plan, stage: Stage, n: usize, crossing: Crossing, values: &[Value]) -> Program {
+    let mut lowering = Lowering {
+        plan,
+        stage,
+        sizes: Sizes { rows: n, requests: n },
+        crossing,
+        views: vec![None; plan.graph.len()],
+        homes: vec![None; plan.graph.len()],
+        lengths: Vec::new(),
+        instrs: Vec::new(),
+    };
+    lowering.find_homes();
+    for (v, node) in plan.nodes().filter(|(v, _)| plan.stages[v.index()] == Some(stage)) {
+        if lowering.is_absorbed(v) {
+            continue;
+        }
+        let view = lowering.emit(v, node);
+        lowering.views[v.index()] = Some(view);
+    }
+    let results = values.iter().map(|v| lowering.view(*v)).collect();
+    Program::new(lowering.instrs, &lowering.lengths, results)
+}
+
+struct Lowering<'a> {
+    plan: &'a Plan,
+    stage: Stage,
+    sizes: Sizes,
+    crossing: Crossing,
+    /// Where values lie that are emitted.
+    views: Vec<Option<View>>,
+    /// Where values are wanted to lie.
+    homes: Vec<Option<View>>,
+    /// Words of each region.
+    lengths: Vec<usize>,
+    instrs: Vec<Instr>,
+}
+
+impl Lowering<'_> {
+    fn shape(&self, v: Value) -> Vec<usize> {
+        self.plan.graph.shape(v).at(self.sizes)
+    }
+
+    fn in_stage(&self, v: Value) -> bool {
+        self.plan.stages[v.index()] == Some(self.stage)
+    }
+
+    /// Whether a value exists only in registers, within the chain of another one.
+    fn is_absorbed(&self, v: Value) -> bool {
+        self.plan.chains[v.index()].is_some_and(|last| last != v)
+    }
+
+    fn region(&mut self, shape: &[usize]) -> View {
+        self.lengths.push(shape.iter().product());
+        View::dense(Buffer::Region(self.lengths.len() - 1), shape)
+    }
+
+    /// Where an operand lies: computed in this stage, or given to it.
+    fn view(&self, v: Value) -> View {
+        let given = |given: &Given| match given {
+            Given::Fixed(view) => view.clone(),
+            Given::PerUnit(slot) => View::dense(Buffer::Slot(*slot), &self.shape(v)),
+        };
+        let known = self.views[v.index()].clone();
+        known
+            .or_else(|| self.plan.given[v.index()].as_ref().map(given))
+            .expect("operands are emitted, or given, before their readers")
+    }
+
+    /// Backwards: a concatenation offers its parts the place they end up in.
+    fn find_homes(&mut self) {
+        let (plan, stage) = (self.plan, self.stage);
+        for (v, node) in plan
+            .nodes()
+            .rev()
+            .filter(|(v, _)| plan.stages[v.index()] == Some(stage))
+        {
+            let Op::Concat(axis) = node.op else { continue };
+            let home = match self.homes[v.index()].clone() {
+                Some(home) => home,
+                None => self.region(&self.shape(v)),
+            };
+            let mut start = 0;
+            for &part in &node.args {
+                let extent = self.shape(part)[axis];
+                self.offer(part, home.sliced(axis, start, 1, extent));
+                start += extent;
+            }
+            self.homes[v.index()] = Some(home);
+        }
+    }
+
+    /// Offers a place to a value; the first offer to what would need memory anyway stands.
+    fn offer(&mut self, v: Value, place: View) {
+        if !self.in_stage(v) || self.homes[v.index()].is_some() {
+            return;
+        }
+        let node = self.plan.graph.node(v);
+        match &node.op {
+            Op::Reshape => {
+                let from = node.args[0];
+                if let Some(place) = place.reshaped(&self.shape(from)) {
+                    self.offer(from, place);
+                }
+            }
+            Op::Permute(perm) => self.offer(node.args[0], place.unpermuted(perm)),
+            Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Broadcast | Op::Slice { .. } => {}
+            Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Concat(_) | Op::Gather(_) => {
+                self.homes[v.index()] = Some(place);
+            }
+            Op::TakeAlong(_) | Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => {
+                self.homes[v.index()] = Some(place);
+            }
+        }
+    }
+
+    /// The place that an instruction writes a value to.
+    fn home(&mut self, v: Value) -> View {
+        match self.homes[v.index()].clone() {
+            Some(home) => home,
+            None => self.region(&self.shape(v)),
+        }
+    }
+
+    /// Emits what computes a value and says where it lies.
+    fn emit(&mut self, v: Value, node: &Node) -> View {
+        let shape = self.shape(v);
+        let arg = |i: usize| self.view(node.args[i]);
+        match &node.op {
+            Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota => self.view(v),
+            Op::Broadcast => arg(0).broadcast(&shape),
+            Op::Permute(perm) => arg(0).permuted(perm),
+            Op::Slice { axis, start, step, .. } => arg(0).sliced(*axis, *start, *step, shape[*axis]),
+            Op::Reshape => {
+                let from = arg(0);
+                match from.reshaped(&shape) {
+                    Some(view) => view,
+                    None => {
+                        let dense = self.region(&from.shape);
+                        self.copy(from, &dense);
+                        dense.reshaped(&shape).expect("a dense view takes any shape")
+                    }
+                }
+            }
+            Op::Gather(axis) => self.gather(v, node, *axis),
+            op if is_pointwise(op) => {
+                let home = self.home(v);
+                self.chain(v, &home);
+                home
+            }
+            op => {
+                let args: Vec<View> = node.args.iter().map(|a| self.view(*a)).collect();
+                let home = self.home(v);
+                if home.numel() > 0 {
+                    self.compute(op, node, &args, &home);
+                }
+                home
+            }
+        }
+    }
+
+    fn compute(&mut self, op: &Op, node: &Node, args: &[View], home: &View) {
+        match op {
+            Op::Concat(axis) => {
+                let mut start = 0;
+                for part in args {
+                    let place = home.sliced(*axis, start, 1, part.shape[*axis]);
+                    start += part.shape[*axis];
+                    if !part.coincides(&place) {
+                        self.copy(part.clone(), &place);
+                    }
+                }
+            }
+            Op::TakeAlong(axis) => {
+                let origin = self.origin(node);
+                let take = TakeAlong::new(&args[0], &args[1], home, *axis, origin);
+                self.instrs.push(Instr::TakeAlong(take));
+            }
+            Op::MatMul => self.matmul(&args[0], &args[1], home),
+            Op::Reduce(fold, axes) => {
+                let reduce = Reduce::new(*fold, node.ty.dtype, axes, &args[0], home);
+                self.instrs.push(Instr::Reduce(reduce));
+            }
+            Op::CumSum(axis) => self.cumsum(node.ty.dtype, &args[0], *axis, home),
+            Op::Gru => self.gru(args, home),
+            Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Broadcast | Op::Reshape => {}
+            Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast => {}
+            Op::Permute(_) | Op::Slice { .. } | Op::Gather(_) => {}
+        }
+    }
+
+    fn matmul(&mut self, a: &View, b: &View, y: &View) {
+        self.instrs.push(Instr::MatMul(MatMul::new(a, b, y)));
+    }
+
+    fn pointwise(&mut self, tape: Tape, to: &View) {
+        if to.numel() > 0 {
+            self.instrs.push(Instr::Pointwise(tape.finish(to)));
+        }
+    }
+
+    fn copy(&mut self, from: View, to: &View) {
+        let mut tape = Tape::default();
+        tape.load(from);
+        self.pointwise(tape, to);
+    }
+
+    /// The chain that ends in `last`.
+    fn chain(&mut self, last: Value, to: &View) {
+        let mut tape = Tape::default();
+        let mut vars: Vec<Option<Var>> = vec![None; last.index() + 1];
+        let members = self.plan.graph.iter().take(last.index() + 1);
+        for (v, node) in members.filter(|(v, _)| self.plan.chains[v.index()] == Some(last)) {
+            let args: Vec<Var> = node
+                .args
+                .iter()
+                .map(|a| *vars[a.index()].get_or_insert_with(|| tape.load(self.view(*a))))
+                .collect();
+            let from = self.plan.graph.ty(node.args[0]).dtype;
+            let func = match &node.op {
+                Op::Unary(op) => Func::Unary(*op, from),
+                Op::Binary(op) => Func::Binary(*op, from),
+                Op::Select => Func::Select,
+                _ => Func::Cast(from, node.ty.dtype),
+            };
+            vars[v.index()] = Some(tape.apply(func, &args));
+        }
+        self.pointwise(tape, to);
+    }
+
+    fn gather(&mut self, v: Value, node: &Node, axis: usize) -> View {
+        let mut table = self.view(node.args[0]);
+        let crosses = self.plan.crosses(node);
+        match self.crossing {
+            Crossing::One if crosses => {
+                table.strides[0] = 0;
+                return table;
+            }
+            Crossing::Consecutive if crosses => return table,
+            Crossing::One | Crossing::Consecutive | Crossing::Any => {}
+        }
+        let index = self.view(node.args[1]);
+        let home = self.home(v);
+        if home.numel() > 0 {
+            let extent = table.shape[axis];
+            let origin = self.origin(node);
+            let gather = Gather::new(&table, &index, &home, axis, (!crosses).then_some(extent), origin);
+            self.instrs.push(Instr::Gather(gather));
+        }
+        home
+    }
+
+    /// How an index of a gather is traced back to its row.
+    fn origin(&self, node: &Node) -> Origin {
+        let shape = self.plan.graph.shape(node.args[1]);
+        let extents = shape.at(self.sizes);
+        let (per_row, rows) = match shape.symbolic() {
+            Some((axis, dim)) => {
+                let inner: usize = extents[axis + 1..].iter().product();
+                (inner * dim.factor(), extents[axis] / dim.factor())
+            }
+            None => (1, extents.iter().product()),
+        };
+        Origin {
+            names: Names {
+                table: self.name(node.args[0]),
+                index: self.name(node.args[1]),
+            },
+            per_row,
+            rows,
+        }
+    }
+
+    /// A value as its user knows it: by the input or parameter it comes from, else by its module.
+    fn name(&self, v: Value) -> String {
+        let graph = &self.plan.graph;
+        let node = graph.node(v);
+        match &node.op {
+            Op::Input(name) => format!("input `{name}`"),
+            Op::Param(name) => format!("parameter `{name}`"),
+            Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Broadcast | Op::Cast => self.name(node.args[0]),
+            // Ids are often moved by the offset of their table.
+            Op::Binary(_) => {
+                let from_input = |a: &&Value| self.reaches_input(**a);
+                let mut inputs = node.args.iter().filter(from_input);
+                match (inputs.next(), inputs.next()) {
+                    (Some(a), None) => self.name(*a),
+                    _ => format!("{v} of `{}`", graph.scope_of(v)),
+                }
+            }
+            _ => format!("{v} of `{}`", graph.scope_of(v)),
+        }
+    }
+
+    /// Whether a value is an input moved about, or computed from one.
+    fn reaches_input(&self, v: Value) -> bool {
+        let node = self.plan.graph.node(v);
+        matches!(node.op, Op::Input(_)) || node.args.iter().any(|a| self.reaches_input(*a))
+    }
+
+    fn cumsum(&mut self, dtype: DType, x: &View, axis: usize, y: &View) {
+        for i in 0..x.shape[axis] {
+            let mut tape = Tape::default();
+            let term = tape.load(x.at(axis, i));
+            if let Some(former) = i.checked_sub(1) {
+                let sum = tape.load(y.at(axis, former));
+                tape.apply(Func::Binary(Binary::Add, dtype), &[sum, term]);
+            }
+            self.pointwise(tape, &y.at(axis, i));
+        }
+    }
+
+    /// A product and a pointwise chain for each step in time.
+    fn gru(&mut self, args: &[View], y: &View) {
+        let [x, h0, w, b] = args else {
+            unreachable!("typing gives a gru four operands")
+        };
+        let time = x.shape.len() - 2;
+        let (steps, size) = (x.shape[time], h0.shape[time]);
+        let product = self.region(&[&h0.shape[..time], &[3 * size]].concat());
+        // A matrix for the product even where there is no leading axis.
+        let matrix = |v: &View| {
+            let mut v = v.clone();
+            if time == 0 {
+                v.shape.insert(0, 1);
+                v.strides.insert(0, 0);
+            }
+            v
+        };
+        let mut h = h0.clone();
+        for t in 0..steps {
+            let next = y.at(time, t);
+            self.matmul(&matrix(&h), w, &matrix(&product));
+            let tape = gru_step(&x.at(time, t), &h, &product, &b.broadcast(&product.shape));
+            self.pointwise(tape, &next);
+            h = next;
+        }
+    }
+}
+
+/// `h' = (1 - z) n + z h` from the gates' two projections.
+fn gru_step(x: &View, h: &View, hw: &View, b: &View) -> Tape {
+    let (axis, size) = (h.shape.len() - 1, h.shape[h.shape.len() - 1]);
+    let mut tape = Tape::default();
+    let float = |op: Binary| Func::Binary(op, DType::F32);
+    let mut gate = |i: usize| {
+        let mut load = |v: &View| tape.load(v.sliced(axis, i * size, 1, size));
+        let (x, hw, b) = (load(x), load(hw), load(b));
+        (x, tape.apply(float(Binary::Add), &[hw, b]))
+    };
+    let gates = [gate(0), gate(1), gate(2)];
+    let [r, z] = [gates[0], gates[1]].map(|(x, hw)| {
+        let sum = tape.apply(float(Binary::Add), &[x, hw]);
+        tape.apply(Func::Unary(Unary::Sigmoid, DType::F32), &[sum])
+    });
+    let (xn, hn) = gates[2];
+    let reset = tape.apply(float(Binary::Mul), &[r, hn]);
+    let sum = tape.apply(float(Binary::Add), &[xn, reset]);
+    let n = tape.apply(Func::Unary(Unary::Tanh, DType::F32), &[sum]);
+    // (1 - z) n + z h = n + z (h - n)
+    let h = tape.load(h.clone());
+    let difference = tape.apply(float(Binary::Sub), &[h, n]);
+    let step = tape.apply(float(Binary::Mul), &[z, difference]);
+    tape.apply(float(Binary::Add), &[n, step]);
+    tape
+}

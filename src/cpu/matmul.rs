@@ -1,0 +1,134 @@
+//! Matrix products on strided operands, by the `gemm` crate.
+
+use super::memory::{Memory, Words};
+use super::view::{Buffer, Loops, View, collapse};
+
+/// A window that holds one matrix.
+#[derive(Debug)]
+struct Matrix {
+    buffer: Buffer,
+    offset: usize,
+    row: usize,
+    column: usize,
+}
+
+/// Products of `[m, k]` and `[k, n]` over leading loops.
+#[derive(Debug)]
+pub(super) struct MatMul {
+    loops: Loops<3>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix,
+    b: Matrix,
+    y: Matrix,
+}
+
+impl MatMul {
+    /// `y [.., m, n] = a [.., m, k] b`, with `b` of rank 2 or with the leading axes of `a`.
+    pub(super) fn new(a: &View, b: &View, y: &View) -> Self {
+        let lead = a.shape.len() - 2;
+        let (m, k, n) = (a.shape[lead], a.shape[lead + 1], y.shape[lead + 1]);
+        let mut batched = y.shape.clone();
+        batched[lead..].copy_from_slice(&b.shape[b.shape.len() - 2..]);
+        let b = b.broadcast(&batched);
+        let mut axes = collapse(
+            &a.shape[..=lead],
+            &[
+                &a.strides[..=lead],
+                &[&b.strides[..lead], &[0]].concat(),
+                &y.strides[..=lead],
+            ],
+        );
+        // The last loop is over rows (of several leading indices where the second operand is shared and strides allow).
+        // One row each: a leading loop serves, if all its indices share the second operand.
+        let rows = axes.pop_if(|axis| m != 1 || axis.strides[1] == 0);
+        let (m, row_a, row_y) = rows.map_or((1, 0, 0), |axis| (axis.extent, axis.strides[0], axis.strides[2]));
+        let matrix = |v: &View, (rows, columns): (usize, usize), row: usize| Matrix {
+            buffer: v.buffer,
+            offset: v.offset,
+            // The stride of a single row or column is never used, but kernels are chosen by it.
+            row: if rows == 1 { columns } else { row },
+            column: if columns == 1 { 1 } else { v.strides[lead + 1] },
+        };
+        Self {
+            loops: Loops::new(&axes),
+            m,
+            n,
+            k,
+            a: matrix(a, (m, k), row_a),
+            b: matrix(&b, (k, n), b.strides[lead]),
+            y: matrix(y, (m, n), row_y),
+        }
+    }
+
+    pub(super) fn buffers(&self) -> [Buffer; 3] {
+        [self.a.buffer, self.b.buffer, self.y.buffer]
+    }
+
+    pub(super) fn run(&self, memory: &Memory<'_>) {
+        let at = |m: &Matrix, offset: usize| memory.read(m.buffer).from(m.offset + offset);
+        for i in 0..self.loops.count() {
+            let [a, b, y] = self.loops.at(i);
+            self.product(at(&self.a, a), at(&self.b, b), at(&self.y, y));
+        }
+    }
+
+    #[allow(
+        unsafe_code,
+        reason = "`gemm` takes pointers; every element it touches is asserted to be inside"
+    )]
+    fn product(&self, a: Words<'_>, b: Words<'_>, y: Words<'_>) {
+        let (m, n, k) = (self.m, self.n, self.k);
+        assert!(
+            reaches(&self.a, m, k) <= a.len(),
+            "the first operand is inside its buffer"
+        );
+        assert!(
+            reaches(&self.b, k, n) <= b.len(),
+            "the second operand is inside its buffer"
+        );
+        assert!(
+            reaches(&self.y, m, n) <= y.len() && matches!(y, Words::Own(_)),
+            "the result is inside working memory"
+        );
+        // SAFETY: the assertions above bound every read and write. The result lies in `Cell`s, which may be written
+        // through a shared reference, on this thread alone; a program gives a result elements that no operand has.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                y.as_ptr().cast::<f32>().cast_mut(),
+                stride(self.y.column),
+                stride(self.y.row),
+                false,
+                a.as_ptr().cast::<f32>(),
+                stride(self.a.column),
+                stride(self.a.row),
+                b.as_ptr().cast::<f32>(),
+                stride(self.b.column),
+                stride(self.b.row),
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
+}
+
+fn stride(n: usize) -> isize {
+    isize::try_from(n).expect("a stride is inside a buffer")
+}
+
+/// How many words from its start a matrix of these extents spans.
+fn reaches(m: &Matrix, rows: usize, columns: usize) -> usize {
+    if rows == 0 || columns == 0 {
+        0
+    } else {
+        (rows - 1) * m.row + (columns - 1) * m.column + 1
+    }
+}
