@@ -11,6 +11,7 @@ pub mod ir;
 pub mod model;
 pub mod nn;
 pub mod run;
+pub mod session;
 pub mod simplify;
 pub mod tensor;
 pub mod wgsl;

@@ -13,6 +13,7 @@ mod repack;
 mod rows;
 #[cfg(feature = "gpu")]
 mod runtime;
+mod session;
 mod simplify;
 mod support;
 mod text;

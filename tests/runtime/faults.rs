@@ -9,9 +9,9 @@ use loopfm::run::{
 };
 use loopfm::tensor::{Data, HostTensor};
 
-use super::{capacity, open, tiny};
+use super::{capacity, open};
 use crate::support::gpu::{self, gpu};
-use tiny::{batch, expected};
+use crate::support::tiny::{self, batch, expected};
 
 #[test]
 fn everything_wrong_with_a_batch_is_named() {

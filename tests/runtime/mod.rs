@@ -1,7 +1,6 @@
 //! The runtime on a real device, with a bundle written by hand.
 
 mod faults;
-mod tiny;
 
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use loopfm::run::{Capacity, Device, Options, REQUEST_OF_ROW, Runtime};
 use loopfm::tensor::{HostTensor, Sizes};
 
 use crate::support::gpu::gpu;
-use tiny::{batch, expected};
+use crate::support::tiny::{self, batch, expected};
 
 fn capacity(rows: u32, requests: u32) -> Options {
     Options {

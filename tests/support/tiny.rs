@@ -11,7 +11,7 @@ use loopfm::bundle::{
 use loopfm::run::REQUEST_OF_ROW;
 use loopfm::tensor::{DType, HostTensor, Tensors};
 
-use crate::support::tensors;
+use super::tensors;
 
 pub(crate) const TABLE: [f32; 5] = [100.0, 200.0, 300.0, 400.0, 500.0];
 
@@ -67,6 +67,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if inputs[4u * r] == bitcast<u32>(-99.0f) { atomicMax(&status[1], r + 1u); }
 }
 ";
+
+/// The same in the graph's text.
+const GRAPH: &str = r#"loopfm 1
+%0 = input "x" : f32[rows, 4]
+%1 = input "id" : i32[rows]
+%2 = input "request_of_row" : i32[rows]
+%3 = input "u" : f32[requests, 2]
+%4 = param "table" : f32[5]
+%5 = const 2.0 : f32[]
+%6 = broadcast(%5) : f32[requests, 2]
+%7 = mul(%3, %6) : f32[requests, 2]
+%8 = const 1.0 : f32[]
+%9 = broadcast(%8) : f32[requests, 2]
+%10 = add(%7, %9) : f32[requests, 2]
+%11 = gather(%10, %2) {axis=0} : f32[rows, 2]
+%12 = slice(%11) {axis=1, start=0, stop=1, step=1} : f32[rows, 1]
+%13 = broadcast(%12) : f32[rows, 4]
+%14 = broadcast(%5) : f32[rows, 4]
+%15 = mul(%0, %14) : f32[rows, 4]
+%16 = gather(%4, %1) {axis=0} : f32[rows]
+%17 = reshape(%16) : f32[rows, 1]
+%18 = broadcast(%17) : f32[rows, 4]
+%19 = add(%15, %18) : f32[rows, 4]
+%20 = add(%19, %13) : f32[rows, 4]
+%21 = const 2 : i32[]
+%22 = broadcast(%21) : i32[rows]
+%23 = rem(%1, %22) : i32[rows]
+%24 = cast(%23) : bool[rows]
+%25 = const 7 : i32[]
+%26 = broadcast(%25) : i32[rows]
+%27 = add(%1, %26) : i32[rows]
+return "y" = %20, "odd" = %24, "seven" = %27, "v" = %10
+"#;
 
 fn port(name: &str, dtype: DType, space: Space, shape: &[u32]) -> Port {
     Port {
@@ -176,7 +209,7 @@ pub(crate) fn bundle() -> Bundle {
             flops: Flops::default(),
             variants: vec![variant()],
         },
-        graph: String::new(),
+        graph: GRAPH.into(),
         wgsl: texts
             .into_iter()
             .map(|text| (digest(&text), text))
