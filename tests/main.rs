@@ -1,5 +1,6 @@
 //! The one test binary.
 
+mod batch;
 mod bounds;
 mod cpu;
 mod fused;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::bundle::{Bundle, Manifest, Rung, Space, Variant};
+use crate::bundle::{Bundle, Kernel, Manifest, Rung, Space, Variant};
 
 use super::adapter::AdapterReport;
 use super::buffers::{Arenas, Layout};
@@ -170,15 +170,19 @@ fn unfit(device: &AdapterReport, variant: &Variant, choice: &VariantChoice) -> O
     if let Some(size) = needs.subgroup.filter(|&n| device.subgroups != Some((n, n))) {
         missing.push(format!("subgroups are not always {size} lanes"));
     }
+    // A manifest may understate its needs, and wgpu does not check workgroup memory.
+    let most = |of: fn(&Kernel) -> u32, stated: u32| variant.kernels.iter().map(of).fold(stated, u32::max);
+    let workgroup_bytes = most(|kernel| kernel.workgroup_bytes, needs.workgroup_bytes);
+    let invocations = most(|kernel| kernel.invocations, needs.invocations);
     let amounts = [
         (
             "bytes of workgroup memory",
-            needs.workgroup_bytes.into(),
+            workgroup_bytes.into(),
             device.workgroup_bytes.into(),
         ),
         (
             "invocations per workgroup",
-            needs.invocations.into(),
+            invocations.into(),
             device.invocations.into(),
         ),
         (

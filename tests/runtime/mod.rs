@@ -4,7 +4,7 @@ mod faults;
 
 use std::sync::Arc;
 
-use loopfm::bundle::{Bundle, CAPACITY_STEP};
+use loopfm::bundle::{Bundle, CAPACITY_STEP, Layout, Placement, StoredTensor};
 use loopfm::run::{Capacity, Device, Options, REQUEST_OF_ROW, Runtime};
 use loopfm::tensor::{HostTensor, Sizes};
 
@@ -179,4 +179,25 @@ fn report_says_what_runs() {
         report.to_string().contains("variant portable/packed, 3 kernels"),
         "{report}"
     );
+}
+
+#[test]
+fn weights_larger_than_one_upload() {
+    let Some(device) = gpu() else { return };
+    let mut bundle = tiny::bundle();
+    let n: usize = (68 << 20) / 4;
+    let large = HostTensor::f32(&[n], (0..n as u32).map(|i| (i % 1009) as f32).collect());
+    bundle.weights.insert("large".into(), StoredTensor::from_host(&large));
+    let variant = &mut bundle.manifest.variants[0];
+    variant.shards.push(n as u64 / 4 + 3);
+    variant.weights.push(Placement {
+        tensor: "large".into(),
+        first_row: 0,
+        rows: n as u64,
+        layout: Layout::Words,
+        shard: 1,
+        offset: 3,
+    });
+    // Opening compares checksums.
+    open(device, &bundle, &capacity(64, 64));
 }
