@@ -132,19 +132,38 @@ pub(super) fn scalar(g: &Graph, v: Value) -> Option<Scalar> {
 /// The float that every element of a value is: a constant of the text, or arithmetic of such.
 pub(super) fn number(g: &Graph, v: Value) -> Option<f64> {
     let arg = |i: usize| number(g, g.args(v)[i]);
-    Some(match g.op(v) {
-        Op::Const(Scalar::F32(x)) => f64::from(*x),
-        Op::Broadcast | Op::Reshape => arg(0)?,
-        Op::Unary(Unary::Neg) => -arg(0)?,
-        Op::Unary(Unary::Recip) => arg(0)?.recip(),
-        Op::Unary(Unary::Sqrt) => arg(0)?.sqrt(),
-        Op::Unary(Unary::Rsqrt) => arg(0)?.sqrt().recip(),
-        Op::Binary(Binary::Add) => arg(0)? + arg(1)?,
-        Op::Binary(Binary::Sub) => arg(0)? - arg(1)?,
-        Op::Binary(Binary::Mul) => arg(0)? * arg(1)?,
-        Op::Binary(Binary::Div) => arg(0)? / arg(1)?,
-        _ => return None,
-    })
+    match g.op(v) {
+        Op::Const(Scalar::F32(x)) => Some(f64::from(*x)),
+        Op::Broadcast | Op::Reshape => arg(0),
+        _ if !constant(g, v) => None,
+        Op::Unary(u) => {
+            let x = arg(0)?;
+            match u {
+                Unary::Neg => Some(-x),
+                Unary::Abs => Some(x.abs()),
+                Unary::Recip => Some(x.recip()),
+                Unary::Sqrt => Some(x.sqrt()),
+                Unary::Rsqrt => Some(x.sqrt().recip()),
+                Unary::Exp => Some(x.exp()),
+                Unary::Log => Some(x.ln()),
+                _ => None,
+            }
+        }
+        Op::Binary(b) => {
+            let (x, y) = (arg(0)?, arg(1)?);
+            match b {
+                Binary::Add => Some(x + y),
+                Binary::Sub => Some(x - y),
+                Binary::Mul => Some(x * y),
+                Binary::Div => Some(x / y),
+                Binary::Max => Some(x.max(y)),
+                Binary::Min => Some(x.min(y)),
+                Binary::Pow => Some(x.powf(y)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// Extents under a shape of rank `rank`: missing leading ones are 1.

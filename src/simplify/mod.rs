@@ -43,19 +43,15 @@ const NORMAL: &[Pass] = &[
     ("spread", spread::run),
 ];
 
-/// The stages in order; the passes of a stage repeat until nothing changes. A stage that splits products wants the
-/// factors of their results folded first, hence normal form before and after it.
-const STAGES: &[&[Pass]] = &[
-    NORMAL,
-    &[("concat", concat::run)],
-    NORMAL,
-    &[("requests", requests::run)],
-    NORMAL,
-    &[("fold", fold::run)],
-];
+/// Splits products; wants its graph in normal form, so that factors of a result are in the weights before.
+const SPLIT: Pass = ("concat", concat::run);
+/// Moves work to the requests.
+const MOVE: Pass = ("requests", requests::run);
+/// Evaluates constants, last.
+const FOLD: Pass = ("fold", fold::run);
 
-/// Rounds of a stage. Each ends with fewer or cheaper nodes, or views further down; the most that any model met needs
-/// is a quarter of this.
+/// Rounds until nothing changes. Each ends with fewer or cheaper nodes, or views further down; the most that any model
+/// met needs is a quarter of this.
 const ROUNDS: usize = 32;
 
 /// Parameters while passes run: those of the model and those that folding made.
@@ -100,11 +96,7 @@ pub enum Error {
 
 /// Names of the passes in the order of their first run.
 pub fn passes() -> impl Iterator<Item = &'static str> {
-    let first = |i: &usize| !STAGES[..*i].contains(&STAGES[*i]);
-    (0..STAGES.len())
-        .filter(first)
-        .flat_map(|i| STAGES[i])
-        .map(|(name, _)| *name)
+    NORMAL.iter().chain(&[SPLIT, MOVE, FOLD]).map(|(name, _)| *name)
 }
 
 /// The simplified graph and exactly the parameters it reads. Inputs and outputs stay as declared, in order, also
@@ -146,22 +138,37 @@ pub fn simplify_observed(
         Ok(next)
     };
     let mut g = step(graph.clone(), &("live", |g, _| Ok(edit::live(g)?)))?;
-    for stage in STAGES {
-        let mut rounds = 0;
-        loop {
-            let before = g.clone();
-            g = stage.iter().try_fold(g, &mut step)?;
-            rounds += 1;
-            if g == before || rounds == ROUNDS {
-                break;
-            }
-        }
-        debug_assert!(rounds < ROUNDS, "rules undo each other in\n{g}");
-    }
+    g = arranged(g, &mut step)?;
+    g = step(g, &MOVE)?;
+    g = arranged(g, &mut step)?;
+    g = step(g, &FOLD)?;
     let used = |name: &str| {
         let tensor = weights.folded.get(name).or_else(|| weights.given.get(name));
         tensor.map(|t| (name.to_owned(), t.clone()))
     };
     let used = g.params().filter_map(|(_, name, _)| used(name)).collect();
     Ok((g, used))
+}
+
+type Step<'a> = dyn FnMut(Graph, &Pass) -> Result<Graph, Error> + 'a;
+
+/// Normal form, products split, and so on until nothing changes.
+fn arranged(g: Graph, step: &mut Step<'_>) -> Result<Graph, Error> {
+    settled(g, &mut |g| {
+        let g = settled(g, &mut |g| NORMAL.iter().try_fold(g, &mut *step))?;
+        step(g, &SPLIT)
+    })
+}
+
+/// Repeats a step until nothing changes.
+fn settled(mut g: Graph, step: &mut dyn FnMut(Graph) -> Result<Graph, Error>) -> Result<Graph, Error> {
+    for _ in 0..ROUNDS {
+        let next = step(g.clone())?;
+        if next == g {
+            return Ok(g);
+        }
+        g = next;
+    }
+    debug_assert!(false, "rules undo each other in\n{g}");
+    Ok(g)
 }

@@ -62,10 +62,11 @@ fn work(g: &Graph, uniform: &[bool]) -> Vec<usize> {
 
 /// The uniform values to compute per request and gather.
 fn crossings(g: &Graph, uniform: &[bool], work: &[usize]) -> Vec<bool> {
+    let live = g.live();
     let mut by_row = vec![false; g.len()];
     g.outputs.iter().for_each(|(_, v)| by_row[v.index()] = true);
     let mut crosses = vec![false; g.len()];
-    for (v, n) in g.iter().rev().filter(|(v, _)| g.live()[v.index()]) {
+    for (v, n) in g.iter().rev().filter(|(v, _)| live[v.index()]) {
         let heavy = uniform[v.index()] && work[v.index()] >= WORTH;
         if !by_row[v.index()] && uniform[v.index()] {
             continue;
