@@ -33,6 +33,9 @@ pub use flops::flops;
 /// A step of [`simplify`]: its name and what it does.
 pub type Pass = (&'static str, fn(&Graph, &mut Weights<'_>) -> Result<Graph, Fault>);
 
+/// Drops what nothing reads.
+const LIVE: Pass = ("live", |g, _| Ok(edit::live(g)?));
+
 /// Passes that bring a graph into normal form.
 const NORMAL: &[Pass] = &[
     ("views", views::run),
@@ -96,7 +99,11 @@ pub enum Error {
 
 /// Names of the passes in the order of their first run.
 pub fn passes() -> impl Iterator<Item = &'static str> {
-    NORMAL.iter().chain(&[SPLIT, MOVE, FOLD]).map(|(name, _)| *name)
+    let all = [LIVE]
+        .into_iter()
+        .chain(NORMAL.iter().copied())
+        .chain([SPLIT, MOVE, FOLD]);
+    all.map(|(name, _)| name)
 }
 
 /// The simplified graph and exactly the parameters it reads. Inputs and outputs stay as declared, in order, also
@@ -137,7 +144,7 @@ pub fn simplify_observed(
         }
         Ok(next)
     };
-    let mut g = step(graph.clone(), &("live", |g, _| Ok(edit::live(g)?)))?;
+    let mut g = step(graph.clone(), &LIVE)?;
     g = arranged(g, &mut step)?;
     g = step(g, &MOVE)?;
     g = arranged(g, &mut step)?;
