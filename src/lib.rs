@@ -1,4 +1,84 @@
-//! loopfm
+//! From trained recommender weights to fused WGSL kernels, and on to a device.
+//!
+//! The stages in the order in which a model meets them:
+//!
+//! 1. [`import`] opens a safetensors checkpoint and trusts nothing in it. The graph stands in the file's metadata, or
+//!    [`model`] builds it from a `config.json` with the composites of [`nn`].
+//! 2. [`ir`] is that graph: small, typed, with an exact text form, and the only thing that stages speak. What it means
+//!    is what [`interp`] computes.
+//! 3. [`simplify`] rewrites it by algebra: products over concatenations, factors moved into weights, work moved from
+//!    every row to every request.
+//! 4. [`fuse`] cuts it into groups, each of which becomes one dispatch. The graph stays as it is; only where values
+//!    reach memory is decided.
+//! 5. [`wgsl`] turns each group into a shader, with functions from `shaders/`, and has naga check it.
+//! 6. [`compile`] is these stages on one screen. Its result is a [`bundle`]: one safetensors file with weights, graph,
+//!    kernels and a manifest, every byte of it under a hash.
+//! 7. [`session`] opens a bundle and runs batches: on a GPU through [`run`], which knows kernels and not graphs, or
+//!    through [`cpu`], which knows graphs and not kernels.
+//!
+//! # Example
+//!
+//! A two-layer scorer, built by hand, compiled, and run on the CPU:
+//!
+//! ```
+//! use loopfm::bundle::Precision;
+//! use loopfm::compile::{Options, compile};
+//! use loopfm::ir::{Graph, Unary};
+//! use loopfm::nn;
+//! use loopfm::session::{DeviceChoice, Session, SessionOptions};
+//! use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
+//!
+//! let mut g = Graph::new();
+//! let x = g.input("x", DType::F32, Shape(vec![Dim::Rows(1), Dim::Fixed(2)]))?;
+//! let (w1, w2) = (g.param("fc1.weight", &[3, 2])?, g.param("fc2.weight", &[1, 3])?);
+//! let logit = nn::mlp(&mut g, x, &[(w1, None), (w2, None)], |g, _, x| nn::relu(g, x))?;
+//! let prob = g.unary(Unary::Sigmoid, logit)?;
+//! g.outputs.push(("prob".into(), prob));
+//!
+//! let mut weights = Tensors::new();
+//! weights.insert("fc1.weight".into(), HostTensor::f32(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, -1.0, -1.0]));
+//! weights.insert("fc2.weight".into(), HostTensor::f32(&[1, 3], vec![1.0, -1.0, 0.5]));
+//! let bundle = compile("scorer", &g, &weights, &Options::new(Precision::F16))?;
+//! assert_eq!(bundle.manifest.variants[0].kernels.len(), 1); // one dispatch
+//!
+//! let options = SessionOptions { device: DeviceChoice::Cpu, ..SessionOptions::default() };
+//! let session = Session::open(&bundle, &options)?;
+//! let mut batch = Tensors::new();
+//! batch.insert("x".into(), HostTensor::f32(&[2, 2], vec![1.0, 1.0, 2.0, -1.0]));
+//! let prob = session.run(&batch)?["prob"].clone();
+//! assert_eq!(prob.shape, [2, 1]);
+//! assert_eq!(prob.as_f32().map(|p| p[0]), Some(0.5));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Floors
+//!
+//! A module imports only from floors below its own; modules of one floor are strangers. `tests/layers.rs` reads this
+//! table and holds the sources to it, so that `run` cannot come to depend on how a kernel was made, nor `compile` on where
+//! a graph came from.
+//!
+//! | floor | module | what it is |
+//! |---|---|---|
+//! | 0 | [`container`] | safetensors files, strictly read and atomically written |
+//! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
+//! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
+//! | 1 | [`ir`] | ops, graph, typing rules, text form |
+//! | 2 | [`fuse`] | where values reach memory: groups, row programs, device profiles |
+//! | 2 | [`import`] | checkpoints, whole, sharded or in a folder |
+//! | 2 | [`interp`] | the meaning of a graph, slow and obvious; error bounds |
+//! | 2 | [`nn`] | composites: linear, attention, gates, normalisation |
+//! | 2 | [`run`] | kernels on a device through wgpu |
+//! | 3 | [`cpu`] | the executor for machines without a GPU |
+//! | 3 | [`model`] | architectures that a `config.json` may name |
+//! | 3 | [`simplify`] | rewriting by algebra |
+//! | 3 | [`wgsl`] | groups as shaders |
+//! | 4 | [`compile`](mod@compile) | the pipeline |
+//! | 4 | [`session`] | a bundle on a device, GPU or CPU |
+//!
+//! # Features
+//!
+//! `gpu` brings wgpu and what [`run`] needs of it, `cli` the commands; both are on by default. A service that runs bundles
+//! wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all. Compiling needs neither.
 
 pub mod bundle;
 pub mod compile;
@@ -15,3 +95,8 @@ pub mod session;
 pub mod simplify;
 pub mod tensor;
 pub mod wgsl;
+
+/// The examples of the README, compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,7 @@
 //! The one test binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
 mod batch;
 mod bounds;
 mod cpu;
@@ -7,6 +9,7 @@ mod fused;
 mod golden;
 mod hostile;
 mod interp;
+mod layers;
 mod models;
 mod nn;
 mod ops;

@@ -1,0 +1,156 @@
+//! Batches of the reference workloads on the best adapter, on the CPU executor, and as bare matrix products.
+//!
+//! `gemm` is one thread doing the products of the graph as it is written, at their sizes, and nothing else: no lookup, no
+//! activation, no algebra. It is what every figure is compared with, in the same run, since a time by itself says more
+//! about the machine than about us.
+
+mod clock;
+mod workloads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::Clock;
+use criterion::{BenchmarkGroup, Criterion};
+use gemm::Parallelism;
+use loopfm::bundle::Precision;
+use loopfm::compile::{Options, compile};
+use loopfm::cpu::Executor;
+use loopfm::ir::{Graph, Op};
+use loopfm::run::{self, AdapterKind, AdapterQuery, Device, DeviceOptions, Runtime};
+use loopfm::tensor::Sizes;
+use workloads::Workload;
+
+fn main() {
+    let device = match Device::open(&AdapterQuery::Best, &DeviceOptions::default()) {
+        Ok(device) => Some(Arc::new(device)),
+        Err(e) => {
+            eprintln!("no GPU is measured: {e}");
+            None
+        }
+    };
+    let kind = device.as_ref().map(|d| d.report().kind);
+    let clock = Clock::new(kind.is_some_and(|kind| kind != AdapterKind::Software));
+    if let Some(device) = &device {
+        let report = device.report();
+        eprintln!(
+            "`{}`, {}, {}; {}",
+            report.name,
+            report.backend,
+            report.driver,
+            clock.name()
+        );
+    }
+    let mut criterion = Criterion::default().with_measurement(clock).configure_from_args();
+    for workload in workloads::all() {
+        let mut group = criterion.benchmark_group(&workload.name);
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_secs(1))
+            .measurement_time(Duration::from_secs(4));
+        measure(&mut group, &workload, device.as_ref());
+    }
+    criterion.final_summary();
+}
+
+fn measure(group: &mut BenchmarkGroup<Clock>, w: &Workload, device: Option<&Arc<Device>>) {
+    let mut products = products(&w.graph, w.sizes);
+    group.bench_function("gemm", |b| b.iter(|| products.iter_mut().for_each(Product::run)));
+
+    let bundle = compile(&w.name, &w.graph, &w.weights, &Options::new(Precision::F16)).expect("the workload compiles");
+    let graph = loopfm::ir::parse(&bundle.graph).expect("a bundle's graph is sound");
+    let weights = bundle
+        .weights
+        .iter()
+        .map(|(name, t)| (name.clone(), t.to_host()))
+        .collect();
+    let executor = Executor::new(&graph, &weights).expect("the CPU takes any bundle");
+    group.bench_function("cpu", |b| b.iter(|| executor.run(&w.batch, w.sizes)));
+
+    let Some(device) = device else { return };
+    for variant in &bundle.manifest.variants {
+        let name = format!("{}-{:?}", variant.profile, variant.rung).to_lowercase();
+        let mut options = run::Options::default();
+        options.variant.profile = Some(variant.profile.clone());
+        options.variant.rung = Some(variant.rung);
+        match Runtime::open(Arc::clone(device), &bundle, &options) {
+            Ok(runtime) => drop(group.bench_function(&name, |b| b.iter(|| runtime.run(&w.batch)))),
+            Err(e) => eprintln!("{}/{name}: {e}", w.name),
+        }
+    }
+}
+
+/// `count` products of `[m, k]` and `[k, n]`, the second given transposed, as PyTorch keeps its weights.
+struct Product {
+    count: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    y: Vec<f32>,
+}
+
+/// The matrix products of a graph, at these sizes.
+fn products(g: &Graph, sizes: Sizes) -> Vec<Product> {
+    let live = g.live();
+    let anchors = g
+        .iter()
+        .filter(|(v, node)| live[v.index()] && matches!(node.op, Op::MatMul));
+    let product = |args: &[loopfm::ir::Value]| {
+        let [a, b] = [g.shape(args[0]).at(sizes), g.shape(args[1]).at(sizes)];
+        let (k, n) = (b[b.len() - 2], b[b.len() - 1]);
+        let count = b[..b.len() - 2].iter().product();
+        let m = a.iter().product::<usize>() / k / count;
+        let of = |numel: usize| vec![0.5; numel];
+        let (a, b, y) = (of(m * k), of(k * n), of(m * n));
+        Product {
+            count,
+            m,
+            n,
+            k,
+            a,
+            b,
+            y,
+        }
+    };
+    anchors.map(|(_, node)| product(&node.args)).collect()
+}
+
+impl Product {
+    #[allow(
+        unsafe_code,
+        reason = "`gemm` takes pointers; each is to a buffer of just the size it is told"
+    )]
+    fn run(&mut self) {
+        let Self { count, m, n, k, .. } = *self;
+        let stride = |n: usize| isize::try_from(n).expect("a buffer's extent");
+        for _ in 0..count {
+            // SAFETY: `a` is m x k, `b` is n x k, `y` is m x n, row-major and not overlapping.
+            unsafe {
+                gemm::gemm(
+                    m,
+                    n,
+                    k,
+                    self.y.as_mut_ptr(),
+                    1,
+                    stride(n),
+                    false,
+                    self.a.as_ptr(),
+                    1,
+                    stride(k),
+                    self.b.as_ptr(),
+                    stride(k),
+                    1,
+                    0.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    Parallelism::None,
+                );
+            }
+        }
+        std::hint::black_box(&self.y);
+    }
+}
