@@ -6,6 +6,7 @@ use loopfm::cpu::{Error, Executor};
 use loopfm::import::{self, Model};
 use loopfm::interp;
 use loopfm::ir::{self, Graph, REQUEST_OF_ROW};
+use loopfm::simplify::simplify;
 use loopfm::tensor::{Data, Dim, HostTensor, Sizes, Tensors};
 
 use crate::support::compare::{Tol, compare_outputs};
@@ -80,7 +81,7 @@ fn goldens(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The batch of a golden as it is, then rows of it picked anew in other numbers and by other requests.
+/// A model, as written and simplified, on the batch of a golden as it is, then on rows of it picked anew in other numbers and by other requests.
 fn check_golden(file: &Path) {
     let model = import::load(&file.with_file_name("model.safetensors")).expect("a model");
     let (all, _) = import::read_tensors(file).expect("a golden");
@@ -89,13 +90,16 @@ fn check_golden(file: &Path) {
         all.iter().filter_map(named).collect()
     };
     let (batch, want) = (part("in."), part("out."));
-    let executor = Executor::new(&model.graph, &model.weights).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let (simple, weights) = simplify(&model.graph, &model.weights).expect("simplified");
+    let executors = [(&model.graph, &model.weights), (&simple, &weights)]
+        .map(|(g, w)| Executor::new(g, w).unwrap_or_else(|e| panic!("{}: {e}", file.display())));
     let sizes = interp::sizes_of(&model.graph, &batch).expect("sizes");
     let check = |batch: &Tensors, sizes: Sizes, want: &Tensors| {
-        let got = executor
-            .run(batch, sizes)
-            .unwrap_or_else(|e| panic!("{}, {sizes:?}: {e}", file.display()));
-        compare_outputs(&got, want, TOL).unwrap_or_else(|e| panic!("{}, {sizes:?}: {e}", file.display()));
+        for executor in &executors {
+            let got = executor.run(batch, sizes).map_err(|e| e.to_string());
+            let same = got.and_then(|got| compare_outputs(&got, want, TOL));
+            same.unwrap_or_else(|e| panic!("{}, {sizes:?}: {e}", file.display()));
+        }
     };
     check(&batch, sizes, &want);
     for rows in [0, 1, 7, 257] {

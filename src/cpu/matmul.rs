@@ -1,5 +1,8 @@
 //! Matrix products on strided operands, by the `gemm` crate.
 
+use std::cell::Cell;
+
+use super::lanes::{LANES, Lane};
 use super::memory::{Memory, Words};
 use super::view::{Buffer, Loops, View, collapse};
 
@@ -66,11 +69,40 @@ impl MatMul {
         [self.a.buffer, self.b.buffer, self.y.buffer]
     }
 
-    pub(super) fn run(&self, memory: &Memory<'_>) {
+    pub(super) fn run(&self, memory: &Memory<'_>, regs: &mut [Lane]) {
         let at = |m: &Matrix, offset: usize| memory.read(m.buffer).from(m.offset + offset);
         for i in 0..self.loops.count() {
             let [a, b, y] = self.loops.at(i);
-            self.product(at(&self.a, a), at(&self.b, b), at(&self.y, y));
+            if self.n == 1 && self.a.column == 1 && self.k > 0 {
+                self.dots(
+                    at(&self.a, a),
+                    at(&self.b, b),
+                    &memory.write(self.y.buffer)[self.y.offset + y..],
+                    regs,
+                );
+            } else {
+                self.product(at(&self.a, a), at(&self.b, b), at(&self.y, y));
+            }
+        }
+    }
+
+    /// A product with one column, as models end with: `gemm` is made for wider ones.
+    fn dots(&self, a: Words<'_>, b: Words<'_>, y: &[Cell<u32>], regs: &mut [Lane]) {
+        let [column, row, ..] = regs else {
+            unreachable!("programs bring two registers or more")
+        };
+        for start in (0..self.k).step_by(LANES) {
+            let n = LANES.min(self.k - start);
+            b.load(start * self.b.row, self.b.row, &mut column[..n]);
+            for i in 0..self.m {
+                a.load(i * self.a.row + start, 1, &mut row[..n]);
+                let former = if start == 0 {
+                    0.0
+                } else {
+                    f32::from_bits(y[i * self.y.row].get())
+                };
+                y[i * self.y.row].set((former + dot(&row[..n], &column[..n])).to_bits());
+            }
         }
     }
 
@@ -118,6 +150,27 @@ impl MatMul {
             );
         }
     }
+}
+
+/// Sum of products, in as many parts as a vector has lanes.
+fn dot(x: &[u32], y: &[u32]) -> f32 {
+    let product = |x: u32, y: u32| f32::from_bits(x) * f32::from_bits(y);
+    let mut parts = [0.0; 16];
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<16>(), y.as_chunks::<16>());
+    for (x, y) in x.iter().zip(y) {
+        for (part, (x, y)) in parts.iter_mut().zip(x.iter().zip(y)) {
+            *part += product(*x, *y);
+        }
+    }
+    for (part, (x, y)) in parts.iter_mut().zip(x_rest.iter().zip(y_rest)) {
+        *part += product(*x, *y);
+    }
+    // Halves onto each other: vector code again.
+    for half in [8, 4, 2, 1] {
+        let (low, high) = parts.split_at_mut(half);
+        low.iter_mut().zip(high).for_each(|(l, h)| *l += *h);
+    }
+    parts[0]
 }
 
 fn stride(n: usize) -> isize {

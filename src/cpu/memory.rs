@@ -53,6 +53,7 @@ impl<'a> Words<'a> {
     pub(super) fn load(self, at: usize, stride: usize, out: &mut [u32]) {
         match self {
             Self::Own(w) => load(w, at, stride, out, Cell::get),
+            Self::Given(w) if stride == 1 => out.copy_from_slice(&w[at..at + out.len()]),
             Self::Given(w) => load(w, at, stride, out, |w| *w),
         }
     }

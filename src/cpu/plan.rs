@@ -1,7 +1,7 @@
 //! What is decided once per graph: the stage of every value, what passes from stage to stage, which pointwise
 //! operations form a chain.
 
-use super::view::View;
+use super::view::{Buffer, View};
 use crate::ir::rows::{RowSpace, analyse, is_crossing};
 use crate::ir::{Graph, Node, NotRowLocal, Op, Value};
 use crate::tensor::{Dim, Sizes};
@@ -112,6 +112,32 @@ impl Plan {
             .nodes()
             .filter(|(v, n)| wanted[v.index()] && self.stages[v.index()] == Some(stage) && !n.op.is_leaf());
         of_stage.map(|(v, _)| v).collect()
+    }
+
+    /// Whether a value is the second operand of a product.
+    pub(super) fn is_multiplied_by(&self, v: Value) -> bool {
+        self.nodes().any(|(_, n)| n.op == Op::MatMul && n.args[1] == v)
+    }
+
+    /// Lets go of weights that only the constant stage has read.
+    pub(super) fn forget_folded(&mut self) {
+        let mut read = vec![false; self.slots.len()];
+        let read_later = |v: &Value| self.stages[v.index()] > Some(Stage::Constant);
+        let operands = self.nodes().filter(|(v, _)| read_later(v)).flat_map(|(_, n)| &n.args);
+        for v in operands.chain(self.graph.outputs.iter().map(|(_, v)| v)) {
+            if let Some(Given::Fixed(View {
+                buffer: Buffer::Slot(slot),
+                ..
+            })) = &self.given[v.index()]
+            {
+                read[*slot] = true;
+            }
+        }
+        for (slot, read) in self.slots.iter_mut().zip(read) {
+            if let (Source::Constant(words), false) = (&mut slot.source, read) {
+                *words = Vec::new();
+            }
+        }
     }
 
     /// Outputs computed in a stage: number and value.

@@ -112,7 +112,7 @@ impl Program {
                 Instr::Pointwise(i) => i.run(&memory, regs),
                 Instr::Gather(i) => i.run(&memory)?,
                 Instr::TakeAlong(i) => i.run(&memory)?,
-                Instr::MatMul(i) => i.run(&memory),
+                Instr::MatMul(i) => i.run(&memory, regs),
                 Instr::Reduce(i) => i.run(&memory, regs),
             }
         }

@@ -119,6 +119,11 @@ impl View {
         })
     }
 
+    /// Whether the elements of each row of a matrix follow each other.
+    pub(super) fn is_row_major(&self) -> bool {
+        self.shape.last() == Some(&1) || self.strides.last() == Some(&1)
+    }
+
     /// Whether both name the same elements in the same order.
     pub(super) fn coincides(&self, other: &Self) -> bool {
         let place = |v: &Self| collapse(&v.shape, &[&v.strides]);
