@@ -53,8 +53,8 @@ const MOVE: Pass = ("requests", requests::run);
 /// Evaluates constants, last.
 const FOLD: Pass = ("fold", fold::run);
 
-/// Rounds until nothing changes. Each ends with fewer or cheaper nodes, or views further down; the most that any model
-/// met needs is a quarter of this.
+/// Rounds until nothing changes. Each ends with fewer or cheaper nodes, or views further down; of some hundred models
+/// and thousands of random graphs none changed in more than eight.
 const ROUNDS: usize = 32;
 
 /// Parameters while passes run: those of the model and those that folding made.

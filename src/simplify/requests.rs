@@ -60,18 +60,37 @@ fn work(g: &Graph, uniform: &[bool]) -> Vec<usize> {
     work
 }
 
-/// The uniform values to compute per request and gather.
+/// The uniform values to compute per request and gather: those with enough work behind them, and those with any that
+/// one of these needs anyway, lest it be done twice.
 fn crossings(g: &Graph, uniform: &[bool], work: &[usize]) -> Vec<bool> {
+    let mut heavy: Vec<bool> = work.iter().map(|w| *w >= WORTH).collect();
+    loop {
+        let crosses = frontier(g, uniform, work, &heavy);
+        let mut moved = crosses.clone();
+        for (v, n) in g.iter().rev().filter(|(v, _)| uniform[v.index()]) {
+            if moved[v.index()] {
+                n.args.iter().for_each(|a| moved[a.index()] = true);
+            }
+        }
+        let more: Vec<bool> = (0..g.len()).map(|i| heavy[i] || (moved[i] && work[i] > 0)).collect();
+        if more == heavy {
+            return crosses;
+        }
+        heavy = more;
+    }
+}
+
+/// The last heavy uniform values before what differs between rows.
+fn frontier(g: &Graph, uniform: &[bool], work: &[usize], heavy: &[bool]) -> Vec<bool> {
     let live = g.live();
     let mut by_row = vec![false; g.len()];
     g.outputs.iter().for_each(|(_, v)| by_row[v.index()] = true);
     let mut crosses = vec![false; g.len()];
     for (v, n) in g.iter().rev().filter(|(v, _)| live[v.index()]) {
-        let heavy = uniform[v.index()] && work[v.index()] >= WORTH;
         if !by_row[v.index()] && uniform[v.index()] {
             continue;
         }
-        if heavy && !cheaper_behind(g, work, v) {
+        if uniform[v.index()] && heavy[v.index()] && !cheaper_behind(g, work, v) {
             crosses[v.index()] = true;
         } else {
             n.args.iter().for_each(|a| by_row[a.index()] = true);

@@ -9,11 +9,20 @@ mod views;
 use loopfm::interp::{Elements, eval, eval_values};
 use loopfm::ir::rows::analyse;
 use loopfm::ir::{Graph, parse};
-use loopfm::simplify::{simplify, simplify_observed};
+use loopfm::simplify::{flops, simplify, simplify_observed};
 use loopfm::tensor::{DType, HostTensor, Sizes, Tensors};
 
 /// Sizes at which meanings are compared: several rows per request, and other numbers of rows than extents in tests.
 const SIZES: Sizes = Sizes { rows: 7, requests: 3 };
+
+/// A batch of users.
+pub(crate) const BATCH: Sizes = Sizes {
+    rows: 512,
+    requests: 512,
+};
+
+/// One user with many candidates.
+pub(crate) const SHARED: Sizes = Sizes { rows: 500, requests: 1 };
 
 /// What `simplify` makes of a graph, after checking that its meaning stays.
 pub(crate) struct Simplified {
@@ -96,6 +105,12 @@ pub(crate) fn compared(g: &Graph, weights: &Tensors, batch: &Tensors, sizes: Siz
     }
     if analyse(g).is_ok() {
         analyse(&graph).map_err(|e| format!("{e}\n{graph}"))?;
+    }
+    for sizes in [BATCH, SHARED] {
+        let (before, after) = (flops(g, sizes), flops(&graph, sizes));
+        if after > before {
+            return Err(format!("{before} operations become {after} for {sizes:?} in\n{graph}"));
+        }
     }
     let wanted: Vec<_> = g.outputs.iter().map(|(_, v)| *v).collect();
     let before = eval_values::<f64>(g, weights, batch, sizes, &wanted).map_err(|e| e.to_string())?;

@@ -8,17 +8,11 @@ use loopfm::import::{load, read_tensors};
 use loopfm::interp::{eval, sizes_of};
 use loopfm::ir::{Graph, Op};
 use loopfm::simplify::{flops, simplify};
-use loopfm::tensor::{Sizes, Tensors};
+use loopfm::tensor::Tensors;
 
-use super::check_on;
+use super::{BATCH, SHARED, check_on};
 use crate::support::compare::{Tol, compare_outputs};
 use crate::support::hosts;
-
-const BATCH: Sizes = Sizes {
-    rows: 512,
-    requests: 512,
-};
-const SHARED: Sizes = Sizes { rows: 500, requests: 1 };
 
 /// Folders with a model, at any depth.
 fn models(root: &Path) -> Vec<PathBuf> {
@@ -82,7 +76,6 @@ fn check_model(folder: &Path) {
     for (what, sizes) in [("512/512", BATCH), ("500/1", SHARED)] {
         let (before, now) = (flops(&model.graph, sizes), flops(&after, sizes));
         line += &format!(", {what} {:.1} -> {:.1} MFLOP", before as f64 / 1e6, now as f64 / 1e6);
-        assert!(now <= before, "{name} costs more\n{after}");
     }
     let count = |g: &Graph, f: fn(&Op) -> bool| g.iter().filter(|(_, n)| f(&n.op)).count();
     let views: fn(&Op) -> bool = |op| matches!(op, Op::Reshape | Op::Permute(_));

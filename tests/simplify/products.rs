@@ -2,15 +2,8 @@
 
 use loopfm::ir::Graph;
 use loopfm::simplify::flops;
-use loopfm::tensor::Sizes;
 
-use super::{becomes, check, graph, names};
-
-const BATCH: Sizes = Sizes {
-    rows: 512,
-    requests: 512,
-};
-const SHARED: Sizes = Sizes { rows: 500, requests: 1 };
+use super::{BATCH, SHARED, becomes, check, graph, names};
 
 #[test]
 fn a_repeated_weight_is_a_matrix() {
