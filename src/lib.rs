@@ -63,6 +63,7 @@
 //! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
 //! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
+//! | 1 | [`metrics`] | how far predictions are from others, how well they rank |
 //! | 2 | [`fuse`] | where values reach memory: groups, row programs, device profiles |
 //! | 2 | [`import`] | checkpoints, whole, sharded or in a folder |
 //! | 2 | [`interp`] | the meaning of a graph, slow and obvious; error bounds |
@@ -74,6 +75,7 @@
 //! | 3 | [`wgsl`] | groups as shaders |
 //! | 4 | [`compile`](mod@compile) | the pipeline |
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
+//! | 6 | [`cli`] | the commands |
 //!
 //! # Features
 //!
@@ -81,6 +83,8 @@
 //! wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all. Compiling needs neither.
 
 pub mod bundle;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod compile;
 pub mod container;
 pub mod cpu;
@@ -88,6 +92,7 @@ pub mod fuse;
 pub mod import;
 pub mod interp;
 pub mod ir;
+pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod run;

@@ -4,6 +4,8 @@
 
 mod batch;
 mod bounds;
+#[cfg(feature = "cli")]
+mod cli;
 mod cpu;
 mod fused;
 mod golden;

@@ -1,2 +1,5 @@
-//! The `loopfm` command.
-fn main() {}
+//! The `loopfm-compile` command: `loopfm compile` under a name of its own.
+
+fn main() -> std::process::ExitCode {
+    loopfm::cli::loopfm_compile()
+}

@@ -1,2 +1,5 @@
 //! The `loopfm` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    loopfm::cli::loopfm()
+}

@@ -84,15 +84,11 @@ fn keeps_apart(g: &Graph, n: &Node, infos: &[RowInfo]) -> Result<RowSpace, Strin
     let widest = || n.args.iter().map(|a| infos[a.index()].space).max();
     let space = widest().unwrap_or(RowSpace::Const);
     match &n.op {
-        Op::Input(_) => match n.ty.shape.symbolic() {
-            None | Some((_, Dim::Fixed(_))) => Ok(RowSpace::Const),
-            Some((0, Dim::Requests(_))) => Ok(RowSpace::Requests),
-            Some((0, Dim::Rows(_))) => Ok(RowSpace::Rows),
-            Some((axis, _)) => Err(format!(
-                "is {}: rows are axis {axis}, an input has them first",
-                n.ty.shape
-            )),
-        },
+        Op::Input(_) => Ok(match n.ty.shape.symbolic() {
+            None | Some((_, Dim::Fixed(_))) => RowSpace::Const,
+            Some((_, Dim::Requests(_))) => RowSpace::Requests,
+            Some((_, Dim::Rows(_))) => RowSpace::Rows,
+        }),
         Op::Param(_) | Op::Const(_) | Op::Iota => Ok(RowSpace::Const),
         // Operands and result have one shape, or differ in axes that are not symbolic.
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Concat(_) | Op::TakeAlong(_) => Ok(space),

@@ -1,0 +1,306 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::bundle::{Precision, Rung};
+use crate::fuse::Profile;
+use crate::run::{AdapterQuery, VariantChoice};
+
+use super::words;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 input refused or bound exceeded, 2 usage, 3 device cannot, \
+4 out of memory or disk, 5 corrupt file, 6 version, 7 device lost, 70 a bug of loopfm";
+
+/// Compiles trained recommender weights to fused WGSL kernels and runs them on any GPU, or on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "loopfm", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(super) struct Loopfm {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Compile(CompileArgs),
+    Run(RunArgs),
+    Verify(VerifyArgs),
+    Inspect(InspectArgs),
+    Bench(BenchArgs),
+    Adapters(AdaptersArgs),
+}
+
+/// Compile a model to a bundle.
+#[derive(Debug, Parser)]
+#[command(name = "loopfm-compile", version, after_help = EXIT_CODES)]
+pub(super) struct CompileArgs {
+    /// Model: a safetensors file, a folder that holds one, or an index.json of shards.
+    pub(super) model: PathBuf,
+    /// Bundle to write [default: the model's name in the current folder].
+    #[arg(short, long, value_name = "OUT.loopfm")]
+    pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Also write the bundle as readable files, kernels in SPIR-V, MSL, HLSL and GLSL too.
+    #[arg(long, value_name = "DIR")]
+    pub(super) emit: Option<PathBuf>,
+    /// Write every stage of the compilation as text.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dump: Option<PathBuf>,
+    /// Compare N random rows on the CPU and on the GPU, if there is one, with the interpreter in f64.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) verify: Option<u32>,
+    /// Run the batch of a golden file and compare.
+    #[arg(long, value_name = "IO.safetensors")]
+    pub(super) golden: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) bounds: BoundArgs,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// Run a batch through a bundle.
+#[derive(Debug, Parser)]
+pub(super) struct RunArgs {
+    /// Bundle.
+    pub(super) bundle: PathBuf,
+    /// Batch: tensors named as the inputs, or `in.NAME` as in golden files.
+    #[arg(short, long, value_name = "BATCH.safetensors")]
+    pub(super) input: PathBuf,
+    /// Where to write the outputs.
+    #[arg(short, long, value_name = "OUT.safetensors")]
+    pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// Compare a bundle, or a model compiled on the spot, with golden outputs.
+#[derive(Debug, Parser)]
+pub(super) struct VerifyArgs {
+    /// Bundle or model.
+    pub(super) bundle: PathBuf,
+    /// Golden file: tensors `in.NAME`, `out.NAME` and, if there are labels, `label`.
+    #[arg(long, value_name = "IO.safetensors", required = true)]
+    pub(super) golden: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    pub(super) bounds: BoundArgs,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// Say what a bundle holds.
+#[derive(Debug, Parser)]
+pub(super) struct InspectArgs {
+    /// Bundle.
+    pub(super) bundle: PathBuf,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// Measure throughput and latency.
+#[derive(Debug, Parser)]
+pub(super) struct BenchArgs {
+    /// Bundle.
+    pub(super) bundle: PathBuf,
+    /// Rows (candidates) of a batch.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(super) rows: u32,
+    /// Requests of a batch, sharing its rows evenly.
+    #[arg(long, value_name = "M", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(super) requests: u32,
+    /// Run this batch instead of a random one.
+    #[arg(long, value_name = "BATCH.safetensors", conflicts_with_all = ["rows", "requests"])]
+    pub(super) input: Option<PathBuf>,
+    /// Seed of the random batch.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Seconds to measure.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
+    pub(super) duration: f64,
+    /// Batches to measure at least.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) iterations: u32,
+    /// Batches to run before measuring.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(super) warmup: u32,
+    /// Time each kernel by the device's own clock.
+    #[arg(long)]
+    pub(super) profile: bool,
+    /// Write the times of every batch.
+    #[arg(long, value_name = "TIMES.json")]
+    pub(super) export: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// List GPU adapters, best first.
+#[derive(Debug, Parser)]
+pub(super) struct AdaptersArgs {
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// What to compile for.
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// Storage of weights [default: f16].
+    #[arg(long, value_name = "PRECISION", value_enum)]
+    pub(super) precision: Option<PrecisionArg>,
+    /// Device profile to plan for; may be given several times [default: all].
+    #[arg(long, value_name = "NAME", value_parser = profile)]
+    pub(super) profile: Vec<&'static Profile>,
+}
+
+/// How far from the reference is too far.
+#[derive(Debug, Args)]
+pub(super) struct BoundArgs {
+    /// Greatest error, over the reference's greatest value [default: 5e-3 for f16, 2e-5 for f32].
+    #[arg(long, value_name = "X", value_parser = bound)]
+    pub(super) max_error: Option<f64>,
+    /// Greatest absolute error.
+    #[arg(long, value_name = "X", value_parser = bound)]
+    pub(super) max_abs: Option<f64>,
+    /// Greatest difference of AUC, where there are labels.
+    #[arg(long, value_name = "X", value_parser = bound)]
+    pub(super) max_auc_difference: Option<f64>,
+}
+
+/// Where to run.
+#[derive(Debug, Args)]
+pub(super) struct DeviceArgs {
+    /// `auto` takes the best GPU, else the CPU, and says why.
+    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
+    pub(super) device: DeviceArg,
+    /// GPU by its place in `loopfm adapters`, or by a part of its name.
+    #[arg(long, value_name = "INDEX|NAME", value_parser = adapter)]
+    pub(super) adapter: Option<AdapterQuery>,
+    /// Set of kernels, on a GPU: `PROFILE/RUNG`, `PROFILE` or `RUNG` (native, packed, f32).
+    #[arg(long, value_name = "PROFILE/RUNG", value_parser = VariantArg::from_str)]
+    pub(super) variant: Option<VariantArg>,
+}
+
+/// How to report.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct FormatArgs {
+    /// Report as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Kind of device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum DeviceArg {
+    #[default]
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+/// Storage of weights.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum PrecisionArg {
+    F16,
+    F32,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::F16 => Self::F16,
+            PrecisionArg::F32 => Self::F32,
+        }
+    }
+}
+
+/// A set of kernels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VariantArg(pub(super) VariantChoice);
+
+impl FromStr for VariantArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rung = |name: &str| {
+            [Rung::Native, Rung::Packed, Rung::F32]
+                .into_iter()
+                .find(|r| words::rung(*r) == name)
+        };
+        let unknown = |name: &str| format!("`{name}` is no rung: native, packed, f32");
+        let (profile, rung) = match text.split_once('/') {
+            Some((profile, name)) => (Some(profile), Some(rung(name).ok_or_else(|| unknown(name))?)),
+            None => match rung(text) {
+                Some(rung) => (None, Some(rung)),
+                None => (Some(text), None),
+            },
+        };
+        Ok(Self(VariantChoice {
+            profile: profile.map(str::to_owned),
+            rung,
+        }))
+    }
+}
+
+fn profile(name: &str) -> Result<&'static Profile, String> {
+    Profile::named(name).ok_or_else(|| {
+        let known: Vec<&str> = Profile::ALL.iter().map(|p| p.name).collect();
+        format!("profiles are {}", known.join(", "))
+    })
+}
+
+fn adapter(text: &str) -> Result<AdapterQuery, String> {
+    match text.parse() {
+        Ok(index) => Ok(AdapterQuery::Index(index)),
+        Err(_) if text.is_empty() => Err("a name or an index".into()),
+        Err(_) => Ok(AdapterQuery::Name(text.to_owned())),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let fits = |s: &f64| (0.0..=86_400.0).contains(s);
+    text.parse()
+        .ok()
+        .filter(fits)
+        .ok_or_else(|| "0 to 86400 seconds".into())
+}
+
+fn bound(text: &str) -> Result<f64, String> {
+    let fits = |x: &f64| *x >= 0.0;
+    text.parse()
+        .ok()
+        .filter(fits)
+        .ok_or_else(|| "a number from 0 on".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        Loopfm::command().debug_assert();
+        CompileArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn variants() {
+        let parsed = |text: &str| text.parse::<VariantArg>().map(|v| (v.0.profile, v.0.rung));
+        assert_eq!(parsed("packed"), Ok((None, Some(Rung::Packed))));
+        assert_eq!(parsed("portable"), Ok((Some("portable".into()), None)));
+        assert_eq!(parsed("portable/f32"), Ok((Some("portable".into()), Some(Rung::F32))));
+        assert!(parsed("portable/f64").is_err());
+    }
+}

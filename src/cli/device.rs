@@ -1,0 +1,107 @@
+//! From flags to a session, and what is said of it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::args::{DeviceArg, DeviceArgs};
+use super::report::Error;
+use super::words;
+use crate::bundle::Bundle;
+use crate::run::{AdapterQuery, Options, VariantChoice};
+use crate::session::{DeviceChoice, Session, SessionOptions};
+
+/// Where something ran, and why there.
+#[derive(Debug, Serialize)]
+pub(super) struct Place {
+    /// `gpu` or `cpu`.
+    pub(super) device: &'static str,
+    pub(super) adapter: Option<String>,
+    pub(super) variant: Option<String>,
+    /// All of it in words.
+    pub(super) report: String,
+    pub(super) open_seconds: f64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "device: {}; opened in {}",
+            self.report,
+            words::seconds(self.open_seconds)
+        )
+    }
+}
+
+/// Opens a session as the flags say.
+pub(super) fn open(bundle: &Bundle, args: &DeviceArgs) -> Result<(Session, Place), Error> {
+    let options = SessionOptions {
+        device: choice(args)?,
+        load: Options {
+            variant: variant(bundle, args)?,
+            ..Options::default()
+        },
+        ..SessionOptions::default()
+    };
+    let start = Instant::now();
+    let session = Session::open(bundle, &options)?;
+    let place = place(&session, start.elapsed());
+    Ok((session, place))
+}
+
+/// A GPU named, or a set of kernels, is a GPU asked for.
+fn choice(args: &DeviceArgs) -> Result<DeviceChoice, Error> {
+    let adapter = args.adapter.clone();
+    let named = adapter.is_some() || args.variant.is_some();
+    match args.device {
+        DeviceArg::Cpu if named => Err(Error::Usage(
+            "--adapter and --variant are for GPUs, not for --device cpu".into(),
+        )),
+        DeviceArg::Cpu => Ok(DeviceChoice::Cpu),
+        DeviceArg::Auto if !named => Ok(DeviceChoice::Auto),
+        DeviceArg::Auto | DeviceArg::Gpu => Ok(DeviceChoice::Gpu(adapter.unwrap_or(AdapterQuery::Best))),
+    }
+}
+
+fn variant(bundle: &Bundle, args: &DeviceArgs) -> Result<VariantChoice, Error> {
+    let Some(choice) = args.variant.as_ref().map(|v| v.0.clone()) else {
+        return Ok(VariantChoice::default());
+    };
+    let variants = &bundle.manifest.variants;
+    let fits = |v: &crate::bundle::Variant| {
+        choice.profile.as_ref().is_none_or(|p| *p == v.profile) && choice.rung.is_none_or(|r| r == v.rung)
+    };
+    if variants.iter().any(fits) {
+        return Ok(choice);
+    }
+    let there: Vec<String> = variants.iter().map(words::variant).collect();
+    Err(Error::Usage(format!(
+        "--variant: the bundle has no such variant; it has {}",
+        there.join(", ")
+    )))
+}
+
+#[cfg(feature = "gpu")]
+fn place(session: &Session, took: Duration) -> Place {
+    let gpu = session.runtime().map(crate::run::Runtime::report);
+    Place {
+        device: if gpu.is_some() { "gpu" } else { "cpu" },
+        adapter: gpu.map(|r| r.adapter.name.clone()),
+        variant: gpu.map(|r| format!("{}/{}", r.profile, words::rung(r.rung))),
+        report: session.report(),
+        open_seconds: took.as_secs_f64(),
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn place(session: &Session, took: Duration) -> Place {
+    Place {
+        device: "cpu",
+        adapter: None,
+        variant: None,
+        report: session.report(),
+        open_seconds: took.as_secs_f64(),
+    }
+}

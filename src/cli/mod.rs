@@ -1,0 +1,46 @@
+//! The commands.
+//!
+//! `args` is what may be typed, one file per verb does it and makes a report, `report` prints reports and errors and
+//! knows exit codes: nothing else writes to the terminal.
+
+mod adapters;
+mod args;
+mod batch;
+mod bench;
+mod compile;
+mod device;
+mod emit;
+mod golden;
+mod inspect;
+mod load;
+mod oracle;
+mod plan;
+mod report;
+mod run;
+mod stats;
+mod translate;
+mod verify;
+mod words;
+
+use std::process::ExitCode;
+
+use self::args::{Command, CompileArgs, Loopfm};
+
+/// The `loopfm` command, with this process' arguments.
+#[must_use]
+pub fn loopfm() -> ExitCode {
+    report::main(|args: Loopfm| match args.command {
+        Command::Compile(args) => compile::compile(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Adapters(args) => adapters::adapters(&args),
+    })
+}
+
+/// The `loopfm-compile` command, with this process' arguments.
+#[must_use]
+pub fn loopfm_compile() -> ExitCode {
+    report::main(|args: CompileArgs| compile::compile(&args))
+}

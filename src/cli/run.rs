@@ -1,0 +1,87 @@
+//! `run`: a batch goes through a bundle.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::args::RunArgs;
+use super::device::{self, Place};
+use super::report::{self, Error};
+use super::{batch, load, words};
+use crate::metrics::numbers;
+use crate::tensor::HostTensor;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    place: Place,
+    run_seconds: f64,
+    outputs: Vec<Output>,
+    written: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Output {
+    name: String,
+    dtype: &'static str,
+    shape: Vec<usize>,
+    /// Absent when there is no element.
+    min: Option<f64>,
+    mean: Option<f64>,
+    max: Option<f64>,
+}
+
+/// Runs a batch; outputs are summed up, and written where asked.
+pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
+    let bundle = load::bundle(&args.bundle)?;
+    let batch = batch::read(&args.input)?;
+    let (session, place) = device::open(&bundle, &args.device)?;
+    let start = Instant::now();
+    let outputs = session.run(&batch)?;
+    let run_seconds = start.elapsed().as_secs_f64();
+    if let Some(path) = &args.output {
+        batch::write(path, &outputs)?;
+    }
+    let report = Report {
+        place,
+        run_seconds,
+        outputs: outputs.iter().map(|(name, t)| Output::new(name, t)).collect(),
+        written: args.output.clone(),
+    };
+    report::print(&report, args.format)
+}
+
+impl Output {
+    fn new(name: &str, t: &HostTensor) -> Self {
+        let values = numbers(t);
+        let some = |x: f64| (!values.is_empty()).then_some(x);
+        Self {
+            name: name.to_owned(),
+            dtype: t.dtype().name(),
+            shape: t.shape.clone(),
+            min: some(values.iter().copied().fold(f64::INFINITY, f64::min)),
+            mean: some(values.iter().sum::<f64>() / values.len() as f64),
+            max: some(values.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)?;
+        writeln!(f, "ran in {}", words::seconds(self.run_seconds))?;
+        let width = self.outputs.iter().map(|o| o.name.len()).max().unwrap_or(0);
+        for o in &self.outputs {
+            write!(f, "  {:width$}  {}{:?}", o.name, o.dtype, o.shape)?;
+            if let (Some(min), Some(mean), Some(max)) = (o.min, o.mean, o.max) {
+                write!(f, "  min {min:.6}, mean {mean:.6}, max {max:.6}")?;
+            }
+            writeln!(f)?;
+        }
+        match &self.written {
+            Some(path) => writeln!(f, "written: {}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
