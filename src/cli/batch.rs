@@ -34,7 +34,7 @@ pub(super) fn write(path: &Path, tensors: &Tensors) -> Result<(), Error> {
     write_stored(path, &stored)
 }
 
-/// As [`write`], in the types that they are stored in.
+/// As [`write()`], in the types that they are stored in.
 pub(super) fn write_stored(path: &Path, tensors: &IndexMap<String, StoredTensor>) -> Result<(), Error> {
     let mut views = Vec::new();
     for (name, t) in tensors {

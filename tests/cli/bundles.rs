@@ -156,6 +156,7 @@ fn bench_speaks_as_trtexec() {
     assert!(times[0]["latency"].as_f64().unwrap() > 0.0);
 }
 
+#[cfg(feature = "gpu")]
 #[test]
 fn adapters_are_listed() {
     let list = json(&loopfm!("adapters", "--json").ok());
