@@ -44,7 +44,7 @@ fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile
     let (first, rest): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|s| wide.contains(&s.root));
     let mut groups = Vec::new();
     if !first.is_empty() {
-        let most = first.iter().map(|s| inner_rows(g, s)).max().unwrap_or(1);
+        let most = first.iter().map(|s| inner_rows(g, rows, s)).max().unwrap_or(1);
         groups.push(Group {
             space,
             tile: floor_power_of_two(profile.inner_rows / most),
@@ -80,10 +80,12 @@ fn floor_power_of_two(n: usize) -> usize {
 }
 
 /// Rows of the matrix that a step multiplies, or steps in time, for one row of its space.
-fn inner_rows(g: &Graph, s: &Step) -> usize {
+fn inner_rows(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
     let Some(a) = s.anchor else { return 1 };
     let shape = g.shape(a).per_row();
     match g.op(a) {
+        // A constant matrix on the left has no rows of its own: `W x` is `x W` in other words.
+        Op::MatMul if rows[g.args(a)[0].index()].space == RowSpace::Const => 1,
         Op::MatMul => shape.iter().rev().skip(1).product(),
         Op::Gru => shape[shape.len() - 2],
         _ => 1,
@@ -123,10 +125,10 @@ fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step]) -> BTreeSet<Value> {
     // Roots that still have an element per inner row.
     let mut spread: BTreeSet<Value> = BTreeSet::new();
     for s in steps {
-        let wide = inner_rows(g, s) >= WIDE;
+        let wide = inner_rows(g, rows, s) >= WIDE;
         let from_spread: Vec<Value> = reads(s).into_iter().filter(|r| spread.contains(r)).collect();
         // A dense layer over a flattened wide value streams its weights: better with many rows per tile.
-        let dense = inner_rows(g, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10;
+        let dense = inner_rows(g, rows, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10;
         if wide || (!from_spread.is_empty() && !dense) {
             members.insert(s.root);
             let size = |v: Value| g.shape(v).numel(Sizes::ONE);

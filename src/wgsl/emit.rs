@@ -210,6 +210,18 @@ impl<'a> Emitter<'a> {
         ix
     }
 
+    /// The index of the same element under another shape.
+    pub(super) fn reshaped(&mut self, from: &[usize], to: &[usize], ix: &[Ix]) -> Vec<Ix> {
+        // Unit axes come and go without arithmetic, which also holds beyond the end of a line.
+        let long = |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|n| *n != 1).collect() };
+        if long(from) == long(to) {
+            let mut kept = ix.iter().zip(from).filter(|(_, n)| **n != 1).map(|(i, _)| i.clone());
+            return to.iter().map(|n| if *n == 1 { Ix::default() } else { kept.next().unwrap_or_default() }).collect();
+        }
+        let position = super::index::flat(from, ix);
+        self.unflat(to, &position)
+    }
+
     /// An index held below `n`.
     pub(super) fn clamp(&mut self, ix: &Ix, n: u32) -> Ix {
         if ix.range().1 < u64::from(n) {

@@ -5,7 +5,7 @@
 //! value, its last axis that is not 1; where an op would scatter them they are gathered one by one.
 
 use super::emit::{Emitter, Ex, Row};
-use super::index::{Ix, flat, small};
+use super::index::{Ix, small};
 use super::memory::Place;
 use crate::ir::rows::{RowSpace, is_crossing};
 use crate::ir::{Binary, Op, Scalar, Unary, Value};
@@ -85,9 +85,7 @@ impl Emitter<'_> {
             }
             Op::Broadcast => self.broadcast(v, a[0], ix, lanes, row),
             Op::Reshape => {
-                let position = flat(&self.extents(v), ix);
-                let from = self.extents(a[0]);
-                let jx = self.unflat(&from, &position);
+                let jx = self.reshaped(&self.extents(v), &self.extents(a[0]), ix);
                 self.moved(v, a[0], ix, &jx, lanes, row)
             }
             Op::Permute(perm) => {
@@ -137,12 +135,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether four neighbours along `v`'s line are four neighbours along `arg`'s line, aligned and within it.
+    /// Whether four neighbours along `v`'s line are four neighbours along `arg`'s line: the same line, or both of whole
+    /// words.
     fn neighbours(&self, v: Value, arg: Value, ix: &[Ix], jx: &[Ix]) -> bool {
         let (to, from) = (self.extents(v), self.extents(arg));
         let (i, j) = (line_axis(&to), line_axis(&from));
-        let whole = |shape: &[usize], axis: usize| shape.get(axis).is_some_and(|n| n % 4 == 0);
-        whole(&to, i) && whole(&from, j) && ix[i].is_multiple(4) && jx[j].is_multiple(4)
+        let (Some(n), Some(m)) = (to.get(i), from.get(j)) else { return false };
+        let whole = n % 4 == 0 && m % 4 == 0;
+        ix[i].is_multiple(4) && jx[j].is_multiple(4) && (whole || (n == m && ix[i] == jx[j]))
     }
 
     /// Four lanes from four evaluations, held within the line.

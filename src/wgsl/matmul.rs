@@ -286,16 +286,13 @@ impl Emitter<'_> {
 
     /// Whether four neighbours of the anchor stay four neighbours up to the root.
     fn tail_keeps_lanes(&self, step: &Step, anchor: Value) -> bool {
-        let whole = |v: Value| {
+        let line = |v: Value| {
             let s = self.extents(v);
-            s.get(super::expr::line_axis(&s)).is_some_and(|n| n % 4 == 0)
+            s.get(super::expr::line_axis(&s)).copied().unwrap_or(1)
         };
-        step.views.is_empty()
-            || (whole(anchor)
-                && step
-                    .views
-                    .iter()
-                    .all(|v| whole(*v) && !matches!(self.g.op(*v), Op::Permute(_))))
+        let n = line(anchor);
+        let keeps = |v: &Value| !matches!(self.g.op(*v), Op::Permute(_)) && (line(*v) == n || (n % 4 == 0 && line(*v) % 4 == 0));
+        step.views.iter().all(keeps)
     }
 
     /// The root's index of an element of the anchor.
@@ -306,10 +303,7 @@ impl Emitter<'_> {
             let to = self.extents(*view);
             ix = match self.g.op(*view) {
                 Op::Permute(perm) => perm.iter().map(|p| ix[*p].clone()).collect(),
-                _ => {
-                    let position = super::index::flat(&from, &ix);
-                    self.unflat(&to, &position)
-                }
+                _ => self.reshaped(&from, &to, &ix),
             };
             from = to;
         }
