@@ -144,6 +144,48 @@ mod gpu {
     fn unfused_gives_the_goldens() {
         check_all(Precision::F32, Rung::F32, Fusion::None, F32);
     }
+
+    /// CPU milliseconds per run on a software adapter, for exports that `LOOPFM_TIME` names; a tool for development.
+    #[test]
+    fn timings() {
+        let Ok(only) = std::env::var("LOOPFM_TIME") else { return };
+        let Some(device) = gpu::gpu() else { return };
+        let cpu = || {
+            let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+            let f: Vec<i64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().filter_map(|x| x.parse().ok()).collect();
+            (f[10] + f[11]) as f64 * 10.0
+        };
+        for file in models::elsewhere().into_iter().filter(|f| f.to_string_lossy().contains(&only)) {
+            let golden = models::load(&file);
+            let m = &golden.model;
+            let bundle = compile(&m.name, &m.graph, &m.weights, &Options::new(Precision::F16)).unwrap();
+            let f = bundle.manifest.flops;
+            let open = |profile: &str| {
+                let c = cpu();
+                let choice = VariantChoice { profile: Some(profile.into()), rung: Some(Rung::Packed) };
+                let r = Runtime::open(Arc::clone(&device), &bundle, &run::Options { variant: choice, ..run::Options::default() }).unwrap();
+                let got = r.run(&golden.batch).unwrap();
+                let error = compare_outputs(&got, &golden.want, F16).err();
+                eprintln!("{} {profile}: first answer {} CPU ms {error:?}", golden.name, cpu() - c);
+                r
+            };
+            let runtimes: Vec<_> = ["discrete", "portable"].into_iter().map(|p| (p, open(p))).collect();
+            let mut times: Vec<Vec<f64>> = vec![Vec::new(); runtimes.len()];
+            for _ in 0..3 {
+                for ((_, r), t) in runtimes.iter().zip(&mut times) {
+                    let c = cpu();
+                    for _ in 0..4 {
+                        r.run(&golden.batch).unwrap();
+                    }
+                    t.push((cpu() - c) / 4.0);
+                }
+            }
+            for ((p, r), t) in runtimes.iter().zip(&times) {
+                let profile = r.profile(&golden.batch).unwrap();
+                eprintln!("{} {p}: {t:?} CPU ms {:?}\n   {f:?}", golden.name, profile.kernels);
+            }
+        }
+    }
 }
 
 /// Writes every stage of the exports that `LOOPFM_ONLY` names to the folder `LOOPFM_DUMP`.

@@ -43,36 +43,29 @@ fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile
     let wide = wide_steps(g, rows, &steps);
     let (first, rest): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|s| wide.contains(&s.root));
     let mut groups = Vec::new();
-    if !first.is_empty() {
-        let most = first.iter().map(|s| inner_rows(g, rows, s)).max().unwrap_or(1);
-        groups.push(Group {
-            space,
-            tile: floor_power_of_two(profile.inner_rows / most),
-            steps: first,
-        });
-    }
+    let most = first.iter().map(|s| inner_rows(g, rows, s)).max().unwrap_or(1);
+    push(&mut groups, space, floor_power_of_two(profile.inner_rows / most), first, profile);
     let mut current: Vec<Step> = Vec::new();
     let mut has_heavy = false;
     for s in rest {
         let heavy = weight_bytes(g, rows, &s) >= profile.heavy_bytes;
         if heavy && has_heavy {
-            groups.push(Group {
-                space,
-                tile: profile.rows,
-                steps: std::mem::take(&mut current),
-            });
+            push(&mut groups, space, profile.rows, std::mem::take(&mut current), profile);
         }
         has_heavy |= heavy;
         current.push(s);
     }
-    if !current.is_empty() {
-        groups.push(Group {
-            space,
-            tile: profile.rows,
-            steps: current,
-        });
-    }
+    push(&mut groups, space, profile.rows, current, profile);
     groups
+}
+
+/// One group of these steps, or several of equal length where drivers would take long to compile one.
+fn push(groups: &mut Vec<Group>, space: RowSpace, tile: usize, steps: Vec<Step>, profile: &Profile) {
+    if steps.is_empty() {
+        return;
+    }
+    let length = steps.len().div_ceil(steps.len().div_ceil(profile.steps));
+    groups.extend(steps.chunks(length).map(|part| Group { space, tile, steps: part.to_vec() }));
 }
 
 fn floor_power_of_two(n: usize) -> usize {

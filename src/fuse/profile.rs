@@ -20,6 +20,8 @@ pub struct Profile {
     /// Weight bytes (in f16) from which a matmul gets a dispatch of its own: re-reading them for every tile of rows costs
     /// more than writing its activations once.
     pub heavy_bytes: usize,
+    /// Steps in one kernel: drivers compile long shaders in more than linear time.
+    pub steps: usize,
     /// Whether lanes of an 8-wide subgroup hold rows and hand weights around.
     pub subgroup8: bool,
 }
@@ -35,6 +37,7 @@ impl Profile {
         inner_rows: 56,
         workgroup_bytes: 16 << 10,
         heavy_bytes: 256 << 10,
+        steps: 20,
         subgroup8: false,
     };
 
@@ -48,6 +51,7 @@ impl Profile {
         inner_rows: 64,
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
+        steps: 20,
         subgroup8: false,
     };
 
