@@ -152,18 +152,38 @@ mod gpu {
         let Some(device) = gpu::gpu() else { return };
         let cpu = || {
             let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-            let f: Vec<i64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().filter_map(|x| x.parse().ok()).collect();
+            let f: Vec<i64> = stat
+                .rsplit(')')
+                .next()
+                .unwrap_or("")
+                .split_whitespace()
+                .filter_map(|x| x.parse().ok())
+                .collect();
             (f[10] + f[11]) as f64 * 10.0
         };
-        for file in models::elsewhere().into_iter().filter(|f| f.to_string_lossy().contains(&only)) {
+        for file in models::elsewhere()
+            .into_iter()
+            .filter(|f| f.to_string_lossy().contains(&only))
+        {
             let golden = models::load(&file);
             let m = &golden.model;
             let bundle = compile(&m.name, &m.graph, &m.weights, &Options::new(Precision::F16)).unwrap();
             let f = bundle.manifest.flops;
             let open = |profile: &str| {
                 let c = cpu();
-                let choice = VariantChoice { profile: Some(profile.into()), rung: Some(Rung::Packed) };
-                let r = Runtime::open(Arc::clone(&device), &bundle, &run::Options { variant: choice, ..run::Options::default() }).unwrap();
+                let choice = VariantChoice {
+                    profile: Some(profile.into()),
+                    rung: Some(Rung::Packed),
+                };
+                let r = Runtime::open(
+                    Arc::clone(&device),
+                    &bundle,
+                    &run::Options {
+                        variant: choice,
+                        ..run::Options::default()
+                    },
+                )
+                .unwrap();
                 let got = r.run(&golden.batch).unwrap();
                 let error = compare_outputs(&got, &golden.want, F16).err();
                 eprintln!("{} {profile}: first answer {} CPU ms {error:?}", golden.name, cpu() - c);

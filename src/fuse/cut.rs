@@ -5,7 +5,7 @@
 //! per row, forms programs with many rows per tile, cut before a matmul whose weights are too heavy to be re-read by
 //! every tile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Group, Profile, Step, walk};
 use crate::ir::rows::{RowInfo, RowSpace};
@@ -43,29 +43,67 @@ fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile
     let wide = wide_steps(g, rows, &steps);
     let (first, rest): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|s| wide.contains(&s.root));
     let mut groups = Vec::new();
-    let most = first.iter().map(|s| inner_rows(g, rows, s)).max().unwrap_or(1);
-    push(&mut groups, space, floor_power_of_two(profile.inner_rows / most), first, profile);
+    let most = first
+        .iter()
+        .filter(|s| is_wide(g, rows, s))
+        .map(|s| inner_rows(g, rows, s))
+        .max()
+        .unwrap_or(1);
+    push(
+        g,
+        &mut groups,
+        space,
+        floor_power_of_two(profile.inner_rows / most),
+        first,
+        profile,
+    );
     let mut current: Vec<Step> = Vec::new();
     let mut has_heavy = false;
     for s in rest {
         let heavy = weight_bytes(g, rows, &s) >= profile.heavy_bytes;
         if heavy && has_heavy {
-            push(&mut groups, space, profile.rows, std::mem::take(&mut current), profile);
+            push(
+                g,
+                &mut groups,
+                space,
+                profile.rows,
+                std::mem::take(&mut current),
+                profile,
+            );
         }
         has_heavy |= heavy;
         current.push(s);
     }
-    push(&mut groups, space, profile.rows, current, profile);
+    push(g, &mut groups, space, profile.rows, current, profile);
     groups
 }
 
-/// One group of these steps, or several of equal length where drivers would take long to compile one.
-fn push(groups: &mut Vec<Group>, space: RowSpace, tile: usize, steps: Vec<Step>, profile: &Profile) {
+/// One group of these steps, or several of about equal length where drivers would take long to compile one.
+fn push(g: &Graph, groups: &mut Vec<Group>, space: RowSpace, tile: usize, mut steps: Vec<Step>, profile: &Profile) {
     if steps.is_empty() {
         return;
     }
+    level(g, &mut steps);
     let length = steps.len().div_ceil(steps.len().div_ceil(profile.steps));
-    groups.extend(steps.chunks(length).map(|part| Group { space, tile, steps: part.to_vec() }));
+    for part in steps.chunks(length) {
+        let mut steps = part.to_vec();
+        level(g, &mut steps);
+        groups.push(Group { space, tile, steps });
+    }
+}
+
+/// Orders steps by level: first those that read none of the others, then those that read only the first, and so on.
+fn level(g: &Graph, steps: &mut [Step]) {
+    let mut levels: BTreeMap<Value, usize> = BTreeMap::new();
+    for s in steps.iter_mut() {
+        let mut level = 0;
+        walk(g, s, &|v| levels.contains_key(&v), &mut |v, _| {
+            level = level.max(levels.get(&v).map_or(0, |l| l + 1))
+        });
+        s.level = level;
+        levels.insert(s.root, level);
+    }
+    steps.sort_by_key(|s| (s.level, s.root));
 }
 
 fn floor_power_of_two(n: usize) -> usize {
@@ -82,6 +120,21 @@ fn inner_rows(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
         Op::MatMul => shape.iter().rev().skip(1).product(),
         Op::Gru => shape[shape.len() - 2],
         _ => 1,
+    }
+}
+
+/// Whether a step does enough per inner row to want few rows per tile: a matrix streams past its inner rows, or these
+/// make a matrix of their own.
+fn is_wide(g: &Graph, rows: &[RowInfo], s: &Step) -> bool {
+    let inner = inner_rows(g, rows, s);
+    let Some(a) = s.anchor.filter(|_| inner >= WIDE) else {
+        return false;
+    };
+    let args = g.args(a);
+    match g.op(a) {
+        Op::MatMul if rows[args[1].index()].space == RowSpace::Const => g.shape(args[1]).numel(Sizes::ONE) >= 32,
+        Op::MatMul => g.shape(a).numel(Sizes::ONE) >= 256,
+        _ => true,
     }
 }
 
@@ -118,7 +171,7 @@ fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step]) -> BTreeSet<Value> {
     // Roots that still have an element per inner row.
     let mut spread: BTreeSet<Value> = BTreeSet::new();
     for s in steps {
-        let wide = inner_rows(g, rows, s) >= WIDE;
+        let wide = is_wide(g, rows, s);
         let from_spread: Vec<Value> = reads(s).into_iter().filter(|r| spread.contains(r)).collect();
         // A dense layer over a flattened wide value streams its weights: better with many rows per tile.
         let dense = inner_rows(g, rows, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10;

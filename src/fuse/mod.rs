@@ -29,6 +29,8 @@ pub struct Step {
     pub anchor: Option<Value>,
     /// Reshapes, permutes and unit-axis broadcasts between anchor and root, in order.
     pub views: Vec<Value>,
+    /// Its turn within the group: steps of one level read nothing of each other and share a barrier.
+    pub level: usize,
 }
 
 /// A row program: steps over one space, run by one dispatch.

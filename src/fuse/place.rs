@@ -83,17 +83,17 @@ pub(super) fn place(
         .collect();
     let mut last_use: BTreeMap<Value, (usize, usize)> = BTreeMap::new();
     for (gi, group) in groups.iter().enumerate() {
-        for (si, s) in group.steps.iter().enumerate() {
+        for s in &group.steps {
             walk(g, s, &|v| owner.contains_key(&v), &mut |v, _| {
                 if owner.contains_key(&v) {
-                    last_use.insert(v, (gi, si));
+                    last_use.insert(v, (gi, s.level));
                 }
             });
         }
     }
     for (gi, group) in groups.iter().enumerate() {
         let mut slots = Slots::default();
-        for (si, s) in group.steps.iter().enumerate() {
+        for s in &group.steps {
             let v = s.root;
             let shape = g.shape(v).per_row();
             let elements = shape.iter().product();
@@ -106,12 +106,12 @@ pub(super) fn place(
                 });
             }
             let (lines, line) = row_stride(&shape);
-            let end = last_use.get(&v).copied().unwrap_or((gi, si));
+            let end = last_use.get(&v).copied().unwrap_or((gi, s.level));
             let is_output = g.outputs.iter().any(|(_, o)| *o == v);
             let words = lines * line / 4;
             let budget = profile.workgroup_bytes / 16;
             let slot = (!is_output && end.0 == gi)
-                .then(|| slots.take(si, end.1, words * group.tile, budget))
+                .then(|| slots.take(s.level, end.1, words * group.tile, budget))
                 .flatten();
             let home = match slot {
                 Some(offset) => Home::Slot { offset, stride: words },
@@ -148,14 +148,14 @@ fn arena(p: &mut Placement, space: RowSpace, elements: usize, padded: usize, den
 /// Workgroup memory over the steps of one group: first fit by lifetime.
 #[derive(Default)]
 struct Slots {
-    /// `(first word, words, last step that reads it)`.
+    /// `(first word, words, last level that reads it)`.
     taken: Vec<(usize, usize, usize)>,
     most: usize,
 }
 
 impl Slots {
     fn take(&mut self, from: usize, until: usize, words: usize, budget: usize) -> Option<usize> {
-        // A slot read in step `from` is still busy while that step writes.
+        // A slot read in level `from` is still busy while that level writes.
         self.taken.retain(|(_, _, end)| *end >= from);
         self.taken.sort_unstable();
         let mut offset = 0;

@@ -34,6 +34,7 @@ pub(super) fn steps(g: &Graph, rows: &[RowInfo]) -> Vec<Step> {
                     root: v,
                     anchor: Some(v),
                     views: Vec::new(),
+                    level: 0,
                 },
             };
             claimed.extend(tail::members(g, &step));
@@ -72,6 +73,7 @@ fn map(root: Value) -> Step {
         root,
         anchor: None,
         views: Vec::new(),
+        level: 0,
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn grow(
         root: anchor,
         anchor: Some(anchor),
         views: Vec::new(),
+        level: 0,
     };
     if outputs.contains(&anchor) {
         return best;
@@ -63,6 +64,7 @@ pub(super) fn grow(
                 root: next,
                 anchor: Some(anchor),
                 views: views.clone(),
+                level: 0,
             };
         }
         if outputs.contains(&next) {

@@ -216,7 +216,16 @@ impl<'a> Emitter<'a> {
         let long = |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|n| *n != 1).collect() };
         if long(from) == long(to) {
             let mut kept = ix.iter().zip(from).filter(|(_, n)| **n != 1).map(|(i, _)| i.clone());
-            return to.iter().map(|n| if *n == 1 { Ix::default() } else { kept.next().unwrap_or_default() }).collect();
+            return to
+                .iter()
+                .map(|n| {
+                    if *n == 1 {
+                        Ix::default()
+                    } else {
+                        kept.next().unwrap_or_default()
+                    }
+                })
+                .collect();
         }
         let position = super::index::flat(from, ix);
         self.unflat(to, &position)

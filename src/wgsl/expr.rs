@@ -140,7 +140,9 @@ impl Emitter<'_> {
     fn neighbours(&self, v: Value, arg: Value, ix: &[Ix], jx: &[Ix]) -> bool {
         let (to, from) = (self.extents(v), self.extents(arg));
         let (i, j) = (line_axis(&to), line_axis(&from));
-        let (Some(n), Some(m)) = (to.get(i), from.get(j)) else { return false };
+        let (Some(n), Some(m)) = (to.get(i), from.get(j)) else {
+            return false;
+        };
         let whole = n % 4 == 0 && m % 4 == 0;
         ix[i].is_multiple(4) && jx[j].is_multiple(4) && (whole || (n == m && ix[i] == jx[j]))
     }

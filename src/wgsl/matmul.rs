@@ -291,7 +291,9 @@ impl Emitter<'_> {
             s.get(super::expr::line_axis(&s)).copied().unwrap_or(1)
         };
         let n = line(anchor);
-        let keeps = |v: &Value| !matches!(self.g.op(*v), Op::Permute(_)) && (line(*v) == n || (n % 4 == 0 && line(*v) % 4 == 0));
+        let keeps = |v: &Value| {
+            !matches!(self.g.op(*v), Op::Permute(_)) && (line(*v) == n || (n % 4 == 0 && line(*v) % 4 == 0))
+        };
         step.views.iter().all(keeps)
     }
 

@@ -61,9 +61,9 @@ pub(super) fn emit(
         e.open();
         e.step(&p, step);
         e.close("");
-        if i + 1 < group.steps.len() {
+        if group.steps.get(i + 1).is_some_and(|next| next.level != step.level) {
             e.line("workgroupBarrier();");
-            if matches!(partition.placement.homes[&step.root], Home::Arena { .. }) {
+            if arena_is_read(g, partition, group, step.level) {
                 e.line("storageBarrier();");
             }
         }
@@ -87,6 +87,19 @@ pub(super) fn emit(
         invocations: super::index::small(p.threads),
     };
     (kernel, text)
+}
+
+/// Whether a step after `level` reads from the arena what one of its own group wrote there.
+fn arena_is_read(g: &Graph, partition: &Partition, group: &Group, level: usize) -> bool {
+    let homes = &partition.placement.homes;
+    let own = |v: Value| group.steps.iter().any(|s| s.root == v && s.level == level);
+    let mut read = false;
+    for s in group.steps.iter().filter(|s| s.level > level) {
+        walk(g, s, &|v| homes.contains_key(&v), &mut |v, _| {
+            read |= own(v) && matches!(homes[&v], Home::Arena { .. });
+        });
+    }
+    read
 }
 
 fn assemble(
