@@ -98,7 +98,7 @@ fn level(g: &Graph, steps: &mut [Step]) {
     for s in steps.iter_mut() {
         let mut level = 0;
         walk(g, s, &|v| levels.contains_key(&v), &mut |v, _| {
-            level = level.max(levels.get(&v).map_or(0, |l| l + 1))
+            level = level.max(levels.get(&v).map_or(0, |l| l + 1));
         });
         s.level = level;
         levels.insert(s.root, level);

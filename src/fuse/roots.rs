@@ -163,16 +163,12 @@ fn weight(u: Unary) -> usize {
 }
 
 /// Loads and operations to compute one element.
-fn cost(g: &Graph, rows: &[RowInfo], v: Value, stored: &BTreeSet<Value>) -> usize {
+fn cost(g: &Graph, v: Value, stored: &BTreeSet<Value>) -> usize {
     let n = g.node(v);
     let of_args = || {
-        n.args.iter().map(|a| {
-            if stored.contains(a) {
-                1
-            } else {
-                cost(g, rows, *a, stored)
-            }
-        })
+        n.args
+            .iter()
+            .map(|a| if stored.contains(a) { 1 } else { cost(g, *a, stored) })
     };
     match &n.op {
         Op::Const(_) | Op::Iota => 0,

@@ -42,10 +42,10 @@ impl Emitter<'_> {
     }
 
     fn compute(&mut self, v: Value, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
-        if self.computing != Some(v) {
-            if let Some(home) = self.partition.placement.homes.get(&v).copied() {
-                return self.load(v, Place::Home(home), ix, lanes, row);
-            }
+        if self.computing != Some(v)
+            && let Some(home) = self.partition.placement.homes.get(&v).copied()
+        {
+            return self.load(v, Place::Home(home), ix, lanes, row);
         }
         let g = self.g;
         let n = g.node(v);

@@ -72,7 +72,7 @@ impl Ix {
 
     /// Whether every value is a multiple of `n`.
     pub(super) fn is_multiple(&self, n: u32) -> bool {
-        self.constant % n == 0 && self.terms.iter().all(|(c, _)| c % n == 0)
+        self.constant.is_multiple_of(n) && self.terms.iter().all(|(c, _)| c.is_multiple_of(n))
     }
 
     /// Depth of the innermost scope it depends on.

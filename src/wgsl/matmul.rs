@@ -341,11 +341,11 @@ fn tile(p: &Program, x: &Product, outer: usize, span: usize) -> Tile {
     // Idle invocations cost more than loads: smaller tiles until every invocation has one.
     while tasks(rows, quads) < p.threads && rows * quads > 2 {
         if rows >= 2 * quads {
-            rows = rows.div_ceil(2)
+            rows = rows.div_ceil(2);
         } else if quads > 1 {
-            quads = quads.div_ceil(2)
+            quads = quads.div_ceil(2);
         } else {
-            rows = rows.div_ceil(2)
+            rows = rows.div_ceil(2);
         }
         if rows == 1 && quads == 1 {
             break;

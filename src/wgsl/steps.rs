@@ -212,7 +212,7 @@ impl Emitter<'_> {
             h0,
             home,
             &at(&l, &[before.clone(), k.clone()]),
-            &at(&l, &[k.clone()]),
+            &at(&l, std::slice::from_ref(&k)),
             &t,
             &row,
         );
@@ -232,7 +232,7 @@ impl Emitter<'_> {
             h0,
             home,
             &at(&l, &[before, j.clone()]),
-            &at(&l, &[j.clone()]),
+            &at(&l, std::slice::from_ref(&j)),
             &t,
             &row,
         );
