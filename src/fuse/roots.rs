@@ -104,7 +104,7 @@ fn store_dear_values(g: &Graph, rows: &[RowInfo], steps: &mut BTreeMap<Value, St
                 && !g.op(v).is_leaf()
                 && !stored.contains(&v)
                 && !tails.contains(&v);
-            (fits && uses > 1 && cost(g, rows, v, &stored) > DEAR).then_some(v)
+            (fits && uses > 1 && cost(g, v, &stored) > DEAR).then_some(v)
         });
         let Some(v) = choice else { return };
         tails.remove(&v);
