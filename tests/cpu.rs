@@ -1,16 +1,17 @@
 //! The CPU executor against the interpreter and against PyTorch's answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use loopfm::cpu::{Error, Executor};
-use loopfm::import::{self, Model};
+use loopfm::import::Model;
 use loopfm::interp;
 use loopfm::ir::{self, Graph, REQUEST_OF_ROW};
 use loopfm::simplify::simplify;
 use loopfm::tensor::{Data, Dim, HostTensor, Sizes, Tensors};
 
 use crate::support::compare::{Tol, compare_outputs};
-use crate::support::{graphs, tensors};
+use crate::support::models::Golden;
+use crate::support::{graphs, models, tensors};
 
 const TOL: Tol = Tol {
     abs: 1e-6,
@@ -53,43 +54,18 @@ fn model_shaped_graphs() {
 
 #[test]
 fn exports_in_the_repository() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graphs"));
-    goldens(folder).iter().for_each(|golden| check_golden(golden));
+    models::in_repository().iter().for_each(|golden| check_golden(golden));
 }
 
 #[test]
 fn exports_elsewhere() {
-    match std::env::var_os("LOOPFM_EXPORTS") {
-        Some(folder) => goldens(Path::new(&folder))
-            .iter()
-            .for_each(|golden| check_golden(golden)),
-        None => eprintln!("skipped: LOOPFM_EXPORTS names no folder of exports"),
-    }
+    models::elsewhere().iter().for_each(|golden| check_golden(golden));
 }
 
-/// Golden files in a folder, at any depth.
-fn goldens(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder of exports");
-    let mut found: Vec<PathBuf> = Vec::new();
-    for path in entries.map(|e| e.expect("an entry").path()) {
-        if path.is_dir() {
-            found.extend(goldens(&path));
-        } else if path.to_string_lossy().ends_with(".io.safetensors") {
-            found.push(path);
-        }
-    }
-    found
-}
-
-/// A model, as written and simplified, on the batch of a golden as it is, then on rows of it picked anew in other numbers and by other requests.
+/// A model, as written and simplified, on the batch of a golden as it is, then on rows of it picked anew in other numbers
+/// and by other requests.
 fn check_golden(file: &Path) {
-    let model = import::load(&file.with_file_name("model.safetensors")).expect("a model");
-    let (all, _) = import::read_tensors(file).expect("a golden");
-    let part = |prefix: &str| -> Tensors {
-        let named = |(name, t): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
-        all.iter().filter_map(named).collect()
-    };
-    let (batch, want) = (part("in."), part("out."));
+    let Golden { model, batch, want, .. } = models::load(file);
     let (simple, weights) = simplify(&model.graph, &model.weights).expect("simplified");
     let executors = [(&model.graph, &model.weights), (&simple, &weights)]
         .map(|(g, w)| Executor::new(g, w).unwrap_or_else(|e| panic!("{}: {e}", file.display())));

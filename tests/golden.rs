@@ -6,12 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use loopfm::import::{self, Model};
 use loopfm::interp;
-use loopfm::tensor::Tensors;
 
 use crate::support::compare::{Tol, compare_outputs};
 use crate::support::hosts;
+use crate::support::models::{self, Golden};
 
 /// PyTorch computes in f32, in an order of its own.
 const TOL: Tol = Tol {
@@ -22,25 +21,16 @@ const TOL: Tol = Tol {
 
 #[test]
 fn exports_in_the_repository() {
-    let checked = check_all(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graphs")));
-    assert!(checked > 0, "no exports in tests/data/graphs");
+    check_all(&models::in_repository());
 }
 
 #[test]
 fn exports_elsewhere() {
-    match std::env::var_os("LOOPFM_EXPORTS") {
-        Some(folder) => {
-            let checked = check_all(Path::new(&folder));
-            assert!(checked > 0, "no exports in {}", folder.display());
-        }
-        None => eprintln!("skipped: LOOPFM_EXPORTS names no folder of exports"),
-    }
+    check_all(&models::elsewhere());
 }
 
-/// Checks every export in a folder and reports all that fail; how many goldens there were.
-fn check_all(folder: &Path) -> usize {
-    let mut goldens = Vec::new();
-    collect(folder, &mut goldens);
+/// Checks every golden and reports all that fail.
+fn check_all(goldens: &[PathBuf]) {
     let faults: Vec<String> = goldens
         .iter()
         .filter_map(|file| check(file).err().map(|e| format!("{}: {e}", file.display())))
@@ -52,36 +42,11 @@ fn check_all(folder: &Path) -> usize {
         goldens.len(),
         faults.join("\n")
     );
-    goldens.len()
 }
 
-/// Golden files in a folder, in order of name.
-fn collect(folder: &Path, goldens: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            collect(&path, goldens);
-        } else if path.to_string_lossy().ends_with(".io.safetensors") {
-            goldens.push(path);
-        }
-    }
-}
-
-fn check(golden: &Path) -> Result<(), String> {
-    let model = import::load(&golden.with_file_name("model.safetensors")).map_err(|e| e.to_string())?;
-    let (tensors, _) = import::read_tensors(golden).map_err(|e| e.to_string())?;
-    let part = |prefix: &str| -> Tensors {
-        let named = |(name, t): (&String, &_)| Some((name.strip_prefix(prefix)?.to_owned(), Clone::clone(t)));
-        tensors.iter().filter_map(named).collect()
-    };
-    let (batch, want) = (part("in."), part("out."));
-    let got = outputs(&model, &batch).map_err(|e| e.to_string())?;
-    compare_outputs(&got, &want, TOL)
-}
-
-fn outputs(model: &Model, batch: &Tensors) -> Result<Tensors, interp::EvalError> {
-    let sizes = interp::sizes_of(&model.graph, batch)?;
-    Ok(hosts(&interp::eval::<f64>(&model.graph, &model.weights, batch, sizes)?))
+fn check(file: &Path) -> Result<(), String> {
+    let Golden { model, batch, want, .. } = models::load(file);
+    let sizes = interp::sizes_of(&model.graph, &batch).map_err(|e| e.to_string())?;
+    let got = interp::eval::<f64>(&model.graph, &model.weights, &batch, sizes).map_err(|e| e.to_string())?;
+    compare_outputs(&hosts(&got), &want, TOL)
 }

@@ -21,6 +21,7 @@ pub(crate) fn in_repository() -> Vec<PathBuf> {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/graphs")),
         &mut list,
     );
+    assert!(!list.is_empty(), "no goldens in tests/data/graphs");
     list
 }
 
@@ -28,7 +29,10 @@ pub(crate) fn in_repository() -> Vec<PathBuf> {
 pub(crate) fn elsewhere() -> Vec<PathBuf> {
     let mut list = Vec::new();
     match std::env::var_os("LOOPFM_EXPORTS") {
-        Some(folder) => collect(Path::new(&folder), &mut list),
+        Some(folder) => {
+            collect(Path::new(&folder), &mut list);
+            assert!(!list.is_empty(), "no goldens in {}", folder.display());
+        }
         None => eprintln!("skipped: LOOPFM_EXPORTS names no folder of exports"),
     }
     list
