@@ -338,8 +338,8 @@ fn tile(p: &Program, x: &Product, outer: usize, span: usize) -> Tile {
     let mut quads = (p.profile.tile_n / 4).min(x.n.div_ceil(4));
     let mut rows = p.profile.tile_m.min(span);
     let tasks = |rows: usize, quads: usize| outer * span.div_ceil(rows) * x.n.div_ceil(4 * quads);
-    // Idle invocations cost more than loads: smaller tiles until every invocation has one.
-    while tasks(rows, quads) < p.threads && rows * quads > 2 {
+    // Small tiles load more for each product; only when most invocations would idle are they worth it.
+    while tasks(rows, quads) < p.threads / 4 && rows * quads > 2 {
         if rows >= 2 * quads {
             rows = rows.div_ceil(2);
         } else if quads > 1 {
