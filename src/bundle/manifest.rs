@@ -276,11 +276,9 @@ pub enum Binding {
     Weights(u32),
     /// The same buffer seen as `array<vec4<f16>>`, read-only.
     WeightsNative(u32),
-    /// Input arena seen as `array<u32>`, read-only.
+    /// Input arena, read-only, as `array<vec4<u32>>`.
     Inputs,
-    /// Input arena seen as `array<vec4<f32>>`, read-only.
-    InputsVec4,
-    /// Value arena, read and written, as `array<f32>`.
+    /// Value arena, read and written, as `array<vec4<u32>>`.
     Values,
     /// Status words, `array<atomic<u32>>`.
     Status,

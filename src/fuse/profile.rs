@@ -22,8 +22,6 @@ pub struct Profile {
     pub heavy_bytes: usize,
     /// Steps in one kernel: drivers compile long shaders in more than linear time.
     pub steps: usize,
-    /// Whether lanes of an 8-wide subgroup hold rows and hand weights around.
-    pub subgroup8: bool,
 }
 
 impl Profile {
@@ -38,7 +36,6 @@ impl Profile {
         workgroup_bytes: 16 << 10,
         heavy_bytes: 256 << 10,
         steps: 20,
-        subgroup8: false,
     };
 
     /// A GPU with its own memory.
@@ -52,7 +49,6 @@ impl Profile {
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
         steps: 20,
-        subgroup8: false,
     };
 
     /// All profiles, most demanding first.

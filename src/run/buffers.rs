@@ -206,7 +206,7 @@ impl Arenas {
     pub(super) fn buffer(&self, binding: Binding, kernel: &str) -> Result<&wgpu::Buffer, Error> {
         match binding {
             Binding::Sizes => Ok(&self.sizes),
-            Binding::Inputs | Binding::InputsVec4 => Ok(&self.inputs),
+            Binding::Inputs => Ok(&self.inputs),
             Binding::Values => Ok(&self.values),
             Binding::Status => Ok(&self.status),
             Binding::Weights(shard) | Binding::WeightsNative(shard) => {

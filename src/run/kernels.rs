@@ -53,7 +53,7 @@ impl Access {
     fn of(binding: Binding) -> Self {
         match binding {
             Binding::Sizes => Self::Uniform,
-            Binding::Weights(_) | Binding::WeightsNative(_) | Binding::Inputs | Binding::InputsVec4 => Self::Read,
+            Binding::Weights(_) | Binding::WeightsNative(_) | Binding::Inputs => Self::Read,
             Binding::Values | Binding::Status => Self::Write,
         }
     }
