@@ -1,9 +1,10 @@
 //! Loads and stores: how an index of a value becomes an address of a buffer.
 
 use super::emit::{Emitter, Ex, Row};
-use super::expr::{COMPONENTS, line_axis, wgsl_type};
+use super::expr::{COMPONENTS, line_axis};
 use super::index::{Ix, flat, small};
 use super::layout::{Input, Weight};
+use super::spell::wgsl_type;
 use crate::bundle::{Layout, Linear, Rung};
 use crate::fuse::{Home, row_stride};
 use crate::ir::Value;

@@ -1,6 +1,6 @@
 //! A group becomes text: one WGSL compute shader per row program, checked by naga before anybody sees it.
 //!
-//! [`expr`] holds the recursion over pointwise ops, [`index`] the sums of loop variables that indices are, [`memory`]
+//! [`expr`] holds the recursion over pointwise ops, [`spell`] their WGSL, [`index`] the sums of loop variables that indices are, [`memory`]
 //! the addresses, [`matmul`] and [`steps`] the loops, [`emit`](mod@emit) the scopes that statements are hoisted through,
 //! [`program`] the frame of a kernel, [`library`] the functions of `shaders/`.
 
@@ -14,6 +14,7 @@ mod matmul;
 mod memory;
 mod program;
 mod segments;
+mod spell;
 mod steps;
 
 use crate::bundle::Kernel;

@@ -94,7 +94,7 @@ impl Emitter<'_> {
             (Fold::Max, _) => "(-2147483647i - 1i)",
             (Fold::Min, _) => "2147483647i",
         };
-        let ty = super::expr::wgsl_type(dtype);
+        let ty = super::spell::wgsl_type(dtype);
         self.line(&if lanes == 1 {
             format!("var acc: {ty} = {start};")
         } else {
