@@ -15,6 +15,8 @@ mod layers;
 mod models;
 mod nn;
 mod ops;
+#[cfg(feature = "gpu")]
+mod oracle;
 mod repack;
 mod rows;
 #[cfg(feature = "gpu")]
