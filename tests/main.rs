@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod accuracy;
 mod batch;
 mod bounds;
 #[cfg(feature = "cli")]
@@ -17,11 +18,13 @@ mod nn;
 mod ops;
 #[cfg(feature = "gpu")]
 mod oracle;
+mod plan;
 mod repack;
 mod rows;
 #[cfg(feature = "gpu")]
 mod runtime;
 mod session;
+mod shaders;
 mod simplify;
 mod support;
 mod text;

@@ -104,7 +104,10 @@ impl Emitter<'_> {
             Op::Slice { axis, start, step, .. } => {
                 let mut jx = ix.to_vec();
                 jx[*axis] = ix[*axis].times(small(*step)).plus_constant(small(*start));
-                if *step > 1 && lanes > 1 && *axis == line_axis(&self.extents(v)) {
+                let line = line_axis(&self.extents(v));
+                // Where a single column is left, lanes run along another axis than in the operand.
+                let along = line == line_axis(&self.extents(a[0])) && (*step == 1 || *axis != line);
+                if lanes > 1 && !along {
                     return self.one_by_one(v, ix, row);
                 }
                 self.moved(v, a[0], ix, &jx, lanes, row)

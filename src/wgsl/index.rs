@@ -104,19 +104,6 @@ impl Ix {
         }
     }
 
-    /// Less a sum that is part of this one.
-    pub(super) fn less(&self, other: &Self) -> Self {
-        let mut rest = self.clone();
-        rest.constant -= other.constant;
-        for (c, a) in &other.terms {
-            if let Some((d, _)) = rest.terms.iter_mut().find(|(_, b)| a == b) {
-                *d -= c;
-            }
-        }
-        rest.terms.retain(|(c, _)| *c > 0);
-        rest
-    }
-
     pub(super) fn times(&self, k: u32) -> Self {
         if k == 0 {
             return Self::default();

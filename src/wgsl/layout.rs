@@ -42,6 +42,10 @@ impl Weight {
         self.shape.iter().rev().skip(1).product()
     }
 
+    fn rows(&self) -> u64 {
+        self.shape.first().map_or(1, |n| *n as u64)
+    }
+
     fn words(&self, rows: u64) -> u64 {
         let per_row = self.shape.iter().skip(1).rev().skip(1).product::<usize>() * self.line();
         let elements = if self.shape.len() < 2 {
@@ -123,16 +127,16 @@ impl Memory {
                     (false, true) => Layout::RowsWords,
                     (false, false) => Layout::Words,
                 };
-                memory.place(
-                    v,
-                    Weight {
-                        name: name.to_owned(),
-                        layout,
-                        shape,
-                        places: Vec::new(),
-                    },
-                    buffer_bytes / 16,
-                )?;
+                let mut weight = Weight {
+                    name: name.to_owned(),
+                    layout,
+                    shape,
+                    places: Vec::new(),
+                };
+                if weight.words(weight.rows()) > buffer_bytes / 16 {
+                    weight.layout = splittable(weight.layout);
+                }
+                memory.place(v, weight, buffer_bytes / 16)?;
             }
         }
         memory.tables = tables(g, &live);
@@ -141,7 +145,7 @@ impl Memory {
     }
 
     fn place(&mut self, v: Value, mut w: Weight, capacity: u64) -> Result<(), LayoutError> {
-        let rows = w.shape.first().map_or(1, |n| *n as u64);
+        let rows = w.rows();
         // Lines of these layouts start on words, so a table can be cut between rows.
         let splits = matches!(w.layout, Layout::RowsHalves | Layout::RowsWords) && w.shape.len() >= 2;
         let mut first = 0;
@@ -246,6 +250,15 @@ impl Memory {
         self.weights
             .get(&v)
             .map_or(0, |w| (w.lines() * w.line() * 16 / w.per_word()) as u64)
+    }
+}
+
+/// The layout that starts each line on a word: padding is the price of a table that can be cut between rows.
+fn splittable(layout: Layout) -> Layout {
+    match layout {
+        Layout::Words => Layout::RowsWords,
+        Layout::Halves => Layout::RowsHalves,
+        other => other,
     }
 }
 

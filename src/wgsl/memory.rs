@@ -173,7 +173,11 @@ impl Emitter<'_> {
             Some((_, lead)) => lead.iter().copied().chain([w.line()]).collect(),
             None => Vec::new(),
         };
-        let element = flat(&padded, ix);
+        // In a table of several buffers the row finds the buffer, and what is left is inside the row.
+        let element = match w.places.len() {
+            1 => flat(&padded, ix),
+            _ => flat(&padded[1..], &ix[1..]),
+        };
         // Lanes run along the last axis that is not 1; what follows it must be stored without padding.
         let line = line_axis(&w.shape);
         let aligned = element.is_multiple(4);
@@ -199,8 +203,8 @@ impl Emitter<'_> {
 
     fn load_word_element(&mut self, v: Value, w: &Weight, ix: &[Ix], element: &Ix, lanes: u32, dtype: DType) -> Ex {
         let (word, part) = self.split(element, 4);
-        let depth = word.depth().max(part.depth());
-        let at = self.word(v, w, ix, &word);
+        let Ex { text: at, depth } = self.word(v, w, ix, &word);
+        let depth = depth.max(part.depth());
         let text = match (lanes, part.as_constant()) {
             (4, _) => at,
             (_, Some(c)) => format!("{at}.{}", COMPONENTS[c as usize]),
@@ -223,8 +227,8 @@ impl Emitter<'_> {
             return self.bind("v", &text, depth);
         }
         let (word, part) = self.split(element, 8);
-        let depth = word.depth().max(part.depth());
-        let at = self.word(v, w, ix, &word);
+        let Ex { text: at, depth } = self.word(v, w, ix, &word);
+        let depth = depth.max(part.depth());
         let text = match (lanes, part.as_constant()) {
             (4, Some(c)) => format!(
                 "{}({})",
@@ -247,16 +251,18 @@ impl Emitter<'_> {
         self.bind("v", &text, depth)
     }
 
-    /// The 16-byte word of a weight, wherever its rows lie.
-    fn word(&mut self, v: Value, w: &Weight, ix: &[Ix], word: &Ix) -> String {
+    /// The 16-byte word of a weight, wherever its rows lie; in a table of several buffers, of a row.
+    fn word(&self, v: Value, w: &Weight, ix: &[Ix], word: &Ix) -> Ex {
         if let [(_, _, shard, offset)] = w.places.as_slice() {
-            return format!("weights{shard}[{}]", sum(&format!("{offset}u"), word));
+            return Ex {
+                text: format!("weights{shard}[{}]", sum(&format!("{offset}u"), word)),
+                depth: word.depth(),
+            };
         }
-        // A table in several buffers: its row chooses one.
-        let per_row = small(w.shape[1..w.shape.len() - 1].iter().product::<usize>() * w.line() / w.per_word());
-        let row = &ix[0];
-        let inner = word.less(&row.times(per_row));
-        format!("table{}({}, {})", v.index(), row.text(), inner.text())
+        Ex {
+            text: format!("table{}({}, {})", v.index(), ix[0].text(), word.text()),
+            depth: word.depth().max(ix[0].depth()),
+        }
     }
 }
 

@@ -1,0 +1,338 @@
+//! What the compiler plans, without running it: how many dispatches, within which limits, and how much arithmetic.
+
+use std::path::Path;
+
+use loopfm::bundle::{Bundle, Precision, Rung};
+use loopfm::compile::{CompileError, Options, compile};
+use loopfm::fuse::{Fusion, Profile, partition};
+use loopfm::import;
+use loopfm::ir::{self, Graph, Op, Value};
+use loopfm::nn::{self, Built};
+use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
+
+use crate::support::graphs::{self, Case};
+use crate::support::models;
+use crate::support::rng::Rng;
+
+fn portable(precision: Precision) -> Options {
+    Options {
+        profiles: vec![&Profile::PORTABLE],
+        ..Options::new(precision)
+    }
+}
+
+fn dispatches(bundle: &Bundle) -> usize {
+    let counts = bundle.manifest.variants.iter().map(|v| v.kernels.len());
+    counts.max().expect("a bundle has variants")
+}
+
+/// Models of the repository, each once.
+fn in_repository() -> impl Iterator<Item = models::Golden> {
+    let first = |file: &std::path::PathBuf| file.ends_with("golden.io.safetensors");
+    models::in_repository()
+        .into_iter()
+        .filter(first)
+        .map(|f| models::load(&f))
+}
+
+#[test]
+fn known_models_take_few_dispatches() {
+    let most = [
+        ("w1", 7),
+        ("w2", 3),
+        ("din", 5),
+        ("din_rowdice", 5),
+        ("dcnv2", 5),
+        ("dcnv2_mix", 5),
+        ("dcnmix_wide", 5),
+    ];
+    let mut seen = 0;
+    for golden in in_repository() {
+        let folder = golden.name.split('/').next().unwrap_or_default();
+        let Some((_, most)) = most.iter().find(|(name, _)| *name == folder) else {
+            continue;
+        };
+        let m = &golden.model;
+        let bundle = compile(&m.name, &m.graph, &m.weights, &Options::new(Precision::F16)).unwrap();
+        let n = dispatches(&bundle);
+        eprintln!("{folder}: {n} dispatches");
+        assert!(n <= *most, "{folder} takes {n} dispatches, should take at most {most}");
+        seen += 1;
+    }
+    assert_eq!(seen, most.len());
+}
+
+/// The rule: a model takes one dispatch for its rows and one for its requests, each one more where something works on
+/// eight or more inner rows, one more before every matmul but the first whose weights are heavy, and one more for each
+/// [`Profile::steps`] steps.
+fn rule(case: &Case, bundle: &Bundle, profile: &Profile) -> usize {
+    let g = &case.graph;
+    let spaces = 1 + usize::from(g.inputs().any(|(_, _, ty)| matches!(ty.shape.0[0], Dim::Requests(_))));
+    let inner = |v: Value| g.shape(v).per_row().iter().rev().skip(1).product::<usize>();
+    let anchors = || g.iter().filter(|(_, n)| matches!(n.op, Op::MatMul | Op::Gru));
+    let wide = anchors().any(|(v, _)| inner(v) >= 8);
+    let heavy = |bytes: usize| bytes >= profile.heavy_bytes;
+    let heavies = g
+        .params()
+        .filter(|(_, _, ty)| heavy(2 * ty.shape.per_row().iter().product::<usize>()));
+    let simplified = ir::parse(&bundle.graph).unwrap();
+    let groups = partition(&simplified, profile, Fusion::Full).unwrap().groups;
+    let steps: usize = groups.iter().map(|x| x.steps.len()).sum();
+    spaces * (1 + usize::from(wide)) + heavies.count().saturating_sub(1) + steps / profile.steps
+}
+
+#[test]
+fn dispatches_follow_a_rule() {
+    let mut most = [0; 3];
+    for seed in 0..40 {
+        let cases = [graphs::mlp(seed), graphs::dcn(seed), graphs::din(seed)];
+        for (most, case) in most.iter_mut().zip(&cases) {
+            for profile in Profile::ALL {
+                let options = Options {
+                    profiles: vec![profile],
+                    rungs: vec![Rung::Packed],
+                    ..Options::new(Precision::F16)
+                };
+                let bundle =
+                    compile("model", &case.graph, &case.weights, &options).unwrap_or_else(|e| panic!("{e}\n{case}"));
+                let (n, rule) = (dispatches(&bundle), rule(case, &bundle, profile));
+                assert!(n <= rule, "{n} dispatches, the rule says {rule}\n{case}");
+                *most = n.max(*most);
+            }
+        }
+    }
+    eprintln!("at most {most:?} dispatches in mlp, dcn, din");
+}
+
+#[test]
+fn portable_kernels_keep_to_the_limits_of_every_device() {
+    for golden in in_repository() {
+        let m = &golden.model;
+        for precision in [Precision::F16, Precision::F32] {
+            let bundle = compile(&m.name, &m.graph, &m.weights, &portable(precision)).unwrap();
+            for variant in &bundle.manifest.variants {
+                for k in &variant.kernels {
+                    // The uniform buffer is no storage buffer.
+                    let buffers = k.bindings.len() - 1;
+                    let fits = buffers <= 8 && k.workgroup_bytes <= 16 << 10 && k.invocations <= 256;
+                    assert!(fits, "{} `{}`: {k:?}", golden.name, k.name);
+                }
+                assert!(variant.needs.storage_buffers <= 8 && variant.needs.workgroup_bytes <= 16 << 10);
+            }
+        }
+    }
+}
+
+/// A model in the making: parameters get random weights.
+struct Sketch {
+    g: Graph,
+    weights: Tensors,
+}
+
+impl Sketch {
+    fn new() -> Self {
+        Self {
+            g: Graph::new(),
+            weights: Tensors::new(),
+        }
+    }
+
+    fn param(&mut self, name: &str, extents: &[usize]) -> Built {
+        let values = Rng(self.weights.len() as u64).floats(extents.iter().product(), 0.1);
+        self.weights.insert(name.into(), HostTensor::f32(extents, values));
+        self.g.param(name, extents)
+    }
+
+    /// Linear layers of these widths.
+    fn layers(&mut self, name: &str, widths: &[usize]) -> Result<Vec<(Value, Option<Value>)>, ir::TypeError> {
+        let layer = |(i, w): (usize, &[usize])| {
+            let weight = self.param(&format!("{name}.{i}.weight"), &[w[1], w[0]])?;
+            let bias = self.param(&format!("{name}.{i}.bias"), &[w[1]])?;
+            Ok((weight, Some(bias)))
+        };
+        widths.windows(2).enumerate().map(layer).collect()
+    }
+}
+
+/// Attention over 50 positions of width 64, scored by 256-64-16-1, and a tower 256-256-128-1.
+fn full_w2() -> Result<(Graph, Tensors), ir::TypeError> {
+    let mut s = Sketch::new();
+    let shape =
+        |first: Dim, rest: &[usize]| Shape([first].into_iter().chain(rest.iter().map(|n| Dim::Fixed(*n))).collect());
+    let (rows, requests) = (Dim::Rows(1), Dim::Requests(1));
+    let ids = s.g.input("ids", DType::I32, shape(rows, &[8]))?;
+    let candidate = s.g.input("cand", DType::F32, shape(rows, &[64]))?;
+    let history = s.g.input("hist", DType::F32, shape(requests, &[50, 64]))?;
+    let mask = s.g.input("mask", DType::Bool, shape(requests, &[50]))?;
+    let request = s.g.input(ir::REQUEST_OF_ROW, DType::I32, shape(rows, &[]))?;
+    let (history, mask) = (s.g.gather(history, request)?, s.g.gather(mask, request)?);
+    let table = s.param("emb.weight", &[8000, 16])?;
+    let embedded = s.g.gather(table, ids)?;
+    let embedded = s.g.reshape(embedded, &shape(rows, &[128]))?;
+    let alphas = [s.param("a1", &[1])?, s.param("a2", &[1])?];
+    let scorer = s.layers("att", &[256, 64, 16, 1])?;
+    let pooled = nn::target_attention(&mut s.g, candidate, history, mask, false, |g, pairs| {
+        nn::mlp(g, pairs, &scorer, |g, i, x| nn::prelu(g, x, alphas[i]))
+    })?;
+    let all = nn::beside(&mut s.g, &[embedded, pooled, candidate])?;
+    let tower = s.layers("mlp", &[256, 256, 128, 1])?;
+    let logit = nn::mlp(&mut s.g, all, &tower, |g, _, x| nn::relu(g, x))?;
+    let prob = s.g.unary(ir::Unary::Sigmoid, logit)?;
+    s.g.outputs.push(("prob".into(), prob));
+    Ok((s.g, s.weights))
+}
+
+#[test]
+fn the_plan_of_w2_does_a_fraction_of_its_arithmetic() {
+    let mut models = vec![("by hand", full_w2().unwrap())];
+    match std::env::var_os("LOOPFM_EXPORTS") {
+        Some(folder) => {
+            let m = import::load(&Path::new(&folder).join("w2/model.safetensors")).unwrap();
+            models.push(("exported", (m.graph, m.weights)));
+        }
+        None => eprintln!("w2 by hand alone: LOOPFM_EXPORTS names no folder of exports"),
+    }
+    for (name, (graph, weights)) in models {
+        let bundle = compile("w2", &graph, &weights, &portable(Precision::F16)).unwrap();
+        let flops = bundle.manifest.flops;
+        // Nothing is shared where every row is a request.
+        let planned = flops.planned_per_row + flops.planned_per_request;
+        eprintln!(
+            "w2 {name}: {:.2} times fewer, {:.2} with one request; {flops:?}",
+            flops.written_per_row / planned,
+            flops.written_per_row / flops.planned_per_row
+        );
+        assert!(flops.written_per_row >= 2.5 * planned, "w2 {name}: {flops:?}");
+        assert!(dispatches(&bundle) <= 3, "w2 {name}");
+    }
+}
+
+#[test]
+fn compiling_twice_gives_the_same_bytes() {
+    let bytes = |g: &Graph, w: &Tensors| {
+        let bundle = compile("model", g, w, &Options::new(Precision::F16)).unwrap();
+        bundle.to_bytes().unwrap()
+    };
+    let same = |name: &str, g: &Graph, w: &Tensors| assert!(bytes(g, w) == bytes(g, w), "{name} differs");
+    for golden in in_repository() {
+        same(&golden.name, &golden.model.graph, &golden.model.weights);
+    }
+    for seed in 0..8 {
+        let case = graphs::random(seed, 20);
+        same(&case.to_string(), &case.graph, &case.weights);
+    }
+}
+
+/// Tables and a matrix, each several times larger than a buffer of [`SMALL`] bytes.
+fn large_weights() -> Result<(Graph, Tensors), ir::TypeError> {
+    let mut s = Sketch::new();
+    let rows = |rest: &[usize]| graphs::rows(rest);
+    let id = s.g.input("id", DType::I32, rows(&[]))?;
+    let mut parts = Vec::new();
+    for width in [1, 5, 10, 16] {
+        let table = s.param(&format!("table{width}"), &[6000, width])?;
+        parts.push(s.g.gather(table, id)?);
+    }
+    let x = nn::beside(&mut s.g, &parts)?;
+    let tower = s.layers("tower", &[32, 160, 160, 1])?;
+    let y = nn::mlp(&mut s.g, x, &tower, |g, _, x| nn::relu(g, x))?;
+    s.g.outputs = vec![("x".into(), x), ("y".into(), y)];
+    Ok((s.g, s.weights))
+}
+
+const SMALL: u64 = 64 << 10;
+
+fn split(precision: Precision) -> Bundle {
+    let (graph, weights) = large_weights().unwrap();
+    let options = Options {
+        buffer_bytes: SMALL,
+        ..portable(precision)
+    };
+    compile("split", &graph, &weights, &options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn tables_larger_than_a_buffer_are_split_by_rows() {
+    for precision in [Precision::F16, Precision::F32] {
+        for variant in &split(precision).manifest.variants {
+            let places: Vec<_> = variant.weights.iter().filter(|p| p.tensor == "table16").collect();
+            assert!(places.len() > 1, "{precision:?}: {places:?}");
+            let mut next = 0;
+            for p in &places {
+                assert_eq!(p.first_row, next);
+                next += p.rows;
+            }
+            assert_eq!(next, 6000);
+            assert!(
+                variant.shards.iter().all(|words| words * 16 <= SMALL),
+                "{:?}",
+                variant.shards
+            );
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_cannot_be_split_is_named() {
+    let mut s = Sketch::new();
+    let id = s.g.input("id", DType::I32, graphs::rows(&[])).unwrap();
+    let table = s.param("popularity", &[40_000]).unwrap();
+    let y = s.g.gather(table, id).unwrap();
+    s.g.outputs.push(("y".into(), y));
+    let options = Options {
+        buffer_bytes: SMALL,
+        ..portable(Precision::F32)
+    };
+    let error = compile("model", &s.g, &s.weights, &options).expect_err("160 kB in one buffer of 64 KiB");
+    assert!(matches!(&error, CompileError::Layout(e) if e.name == "popularity" && e.needed == 160_000));
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("`popularity` needs 160000 bytes"), "{error}");
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn split_tables_give_the_right_numbers() {
+    use loopfm::run::{Options as Load, Runtime, VariantChoice};
+
+    use crate::support::compare::within;
+
+    let Some(device) = crate::support::gpu::gpu() else {
+        return;
+    };
+    let (graph, weights) = large_weights().unwrap();
+    // The first and last rows of every piece, whatever the pieces are.
+    let ids: Vec<i32> = (0..6000).step_by(7).chain([5999]).collect();
+    let batch = Tensors::from([("id".to_owned(), HostTensor::i32(&[ids.len()], ids.clone()))]);
+    let sizes = loopfm::interp::sizes_of(&graph, &batch).unwrap();
+    for (precision, rung) in [
+        (Precision::F32, Rung::F32),
+        (Precision::F16, Rung::Packed),
+        (Precision::F16, Rung::Native),
+    ] {
+        if rung == Rung::Native && !device.report().f16 {
+            continue;
+        }
+        let rounding = match precision {
+            Precision::F32 => loopfm::interp::Rounding::GPU,
+            Precision::F16 => loopfm::interp::Rounding::GPU_F16_WEIGHTS,
+        };
+        let bounds = loopfm::interp::bounds(&graph, &weights, &batch, sizes, rounding).unwrap();
+        let bundle = split(precision);
+        let needed = bundle.manifest.variants[0].needs.storage_buffers;
+        if needed > device.report().storage_buffers {
+            eprintln!("skipped: {rung:?} in {needed} buffers, more than a kernel may have here");
+            continue;
+        }
+        let load = Load {
+            variant: VariantChoice {
+                rung: Some(rung),
+                profile: None,
+            },
+            ..Load::default()
+        };
+        let runtime =
+            Runtime::open(std::sync::Arc::clone(&device), &bundle, &load).unwrap_or_else(|e| panic!("{rung:?}: {e}"));
+        let got = runtime.run(&batch).unwrap();
+        within(&got, &bounds).unwrap_or_else(|e| panic!("{rung:?}: {e}"));
+    }
+}
