@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
-mod accuracy;
 mod batch;
 mod bounds;
 #[cfg(feature = "cli")]

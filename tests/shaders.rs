@@ -10,7 +10,7 @@ use loopfm::fuse::Profile;
 use loopfm::wgsl;
 use naga::back::spv;
 
-use crate::support::{graphs, models};
+use crate::support::models;
 
 /// Functions that no model of the repository calls, and why they are there.
 const UNCALLED: &[(&str, &str)] = &[
@@ -86,24 +86,6 @@ fn every_function_is_called_by_some_kernel() {
     let excused: BTreeSet<String> = UNCALLED.iter().map(|(name, _)| (*name).to_owned()).collect();
     let uncalled: BTreeSet<String> = library.difference(&emitted).cloned().collect();
     assert_eq!(uncalled, excused, "left: called by no kernel; right: excused");
-}
-
-/// What random graphs call, the oracle compares on a device.
-#[test]
-fn excused_functions_are_called_by_random_graphs() {
-    let mut called = BTreeSet::new();
-    for seed in 0..400 {
-        let case = graphs::random(seed, 12);
-        let options = Options {
-            profiles: vec![&Profile::PORTABLE],
-            ..Options::new(Precision::F32)
-        };
-        let bundle = compile("random", &case.graph, &case.weights, &options).unwrap_or_else(|e| panic!("{e}\n{case}"));
-        called.extend(bundle.wgsl.values().flat_map(|t| functions(t)));
-    }
-    for (name, reason) in UNCALLED {
-        assert!(called.contains(*name), "`{name}` ({reason}) is called by nothing");
-    }
 }
 
 #[test]
