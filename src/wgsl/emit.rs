@@ -33,6 +33,8 @@ pub(super) struct Row {
 pub(super) struct Hole {
     pub(super) anchor: Value,
     pub(super) text: String,
+    /// Lanes of the text.
+    pub(super) lanes: u32,
 }
 
 type Key = (Value, Vec<Ix>, u32, Row);
@@ -53,6 +55,8 @@ pub(super) struct Emitter<'a> {
     pub(super) memory: &'a Memory,
     /// The anchor whose accumulated value stands in for it, with the lanes that the text has.
     pub(super) hole: Option<Hole>,
+    /// Whether an expression asked the hole for other lanes than it has: what was written then is not to be used.
+    pub(super) torn: bool,
     /// Tables that the body indexes with values from outside, in order of their status words.
     pub(super) checked: BTreeSet<u32>,
     /// The root being computed: its own home is not read.
@@ -68,6 +72,7 @@ impl<'a> Emitter<'a> {
             partition,
             memory,
             hole: None,
+            torn: false,
             checked: BTreeSet::new(),
             computing: None,
             scopes: vec![Scope::default()],
@@ -139,6 +144,11 @@ impl<'a> Emitter<'a> {
         let depth = self.depth();
         self.scopes[depth].text.push_str(&inner.text);
         self.line("}");
+    }
+
+    /// Drops the innermost scope and all that was written in it.
+    pub(super) fn discard(&mut self) {
+        self.scopes.pop();
     }
 
     /// Opens a loop over `0..count`; the caller closes it with the header returned.

@@ -28,6 +28,7 @@ impl Emitter<'_> {
     /// The value of `v` at `ix` of `row`; with 4 lanes, at `ix` and the next three along its line.
     pub(super) fn eval(&mut self, v: Value, ix: &[Ix], lanes: u32, row: &Row) -> Ex {
         if let Some(h) = self.hole.as_ref().filter(|h| h.anchor == v) {
+            self.torn |= h.lanes != lanes;
             return Ex {
                 text: h.text.clone(),
                 depth: self.depth(),

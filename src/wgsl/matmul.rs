@@ -249,16 +249,8 @@ impl Emitter<'_> {
     pub(super) fn finish_step(&mut self, step: &Step, anchor: Value, ix: &[Ix], lanes: u32, acc: &str, row: &Row) {
         let home = self.partition.placement.homes[&step.root];
         self.computing = Some(step.root);
-        if lanes == 1 || self.tail_keeps_lanes(step, anchor) {
-            let at = self.forward(step, anchor, ix);
-            self.hole = Some(Hole {
-                anchor,
-                text: acc.to_owned(),
-            });
-            let e = self.eval(step.root, &at, lanes, row);
-            self.hole = None;
-            self.store(step.root, home, &at, lanes, &e.text, row);
-        } else {
+        if !(lanes == 1 || self.tail_keeps_lanes(step, anchor)) || !self.finish_lanes(step, anchor, ix, lanes, acc, row)
+        {
             let axis = ix.len() - 1;
             let n = small(self.extents(anchor)[axis]);
             for (c, component) in COMPONENTS.iter().enumerate() {
@@ -274,6 +266,7 @@ impl Emitter<'_> {
                 self.hole = Some(Hole {
                     anchor,
                     text: format!("{acc}.{component}"),
+                    lanes: 1,
                 });
                 let e = self.eval(step.root, &at, 1, row);
                 self.hole = None;
@@ -282,6 +275,28 @@ impl Emitter<'_> {
             }
         }
         self.computing = None;
+    }
+
+    /// The tail with all lanes at once; writes nothing and says so when something in it takes them apart.
+    fn finish_lanes(&mut self, step: &Step, anchor: Value, ix: &[Ix], lanes: u32, acc: &str, row: &Row) -> bool {
+        let home = self.partition.placement.homes[&step.root];
+        self.open();
+        let at = self.forward(step, anchor, ix);
+        self.hole = Some(Hole {
+            anchor,
+            text: acc.to_owned(),
+            lanes,
+        });
+        self.torn = false;
+        let e = self.eval(step.root, &at, lanes, row);
+        self.hole = None;
+        if self.torn {
+            self.discard();
+            return false;
+        }
+        self.store(step.root, home, &at, lanes, &e.text, row);
+        self.close("");
+        true
     }
 
     /// Whether four neighbours of the anchor stay four neighbours up to the root.
