@@ -17,6 +17,8 @@ mod segments;
 mod spell;
 mod steps;
 
+use rayon::prelude::*;
+
 use crate::bundle::Kernel;
 use crate::fuse::{Partition, Profile};
 use crate::ir::Graph;
@@ -38,7 +40,7 @@ pub struct Shader {
 /// # Errors
 /// [`Rejected`] when naga refuses a kernel: a bug of the compiler, reported with the text.
 pub fn emit(g: &Graph, partition: &Partition, profile: &Profile, memory: &Memory) -> Result<Vec<Shader>, Rejected> {
-    let shaders = (0..partition.groups.len()).map(|i| {
+    let shaders = (0..partition.groups.len()).into_par_iter().map(|i| {
         let (kernel, wgsl) = program::emit(g, partition, i, profile, memory);
         validate(&kernel.name, &wgsl)?;
         Ok(Shader { kernel, wgsl })
