@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod accuracy;
 mod batch;
 mod bounds;
 #[cfg(feature = "cli")]

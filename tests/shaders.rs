@@ -7,6 +7,7 @@ use std::process::Command;
 use loopfm::bundle::{Bundle, Precision, Rung};
 use loopfm::compile::{Options, compile};
 use loopfm::fuse::Profile;
+use loopfm::tensor::{HostTensor, Tensors};
 use loopfm::wgsl;
 use naga::back::spv;
 
@@ -88,6 +89,55 @@ fn every_function_is_called_by_some_kernel() {
     assert_eq!(uncalled, excused, "left: called by no kernel; right: excused");
 }
 
+/// Calls all excused functions.
+const CALLS: &str = "loopfm 1
+%0 = input \"x\" : f32[rows, 8]
+%1 = input \"y\" : f32[rows, 8]
+%2 = input \"i\" : i32[rows, 8]
+%3 = input \"j\" : i32[rows, 8]
+%4 = input \"k\" : i32[rows]
+%5 = pow(%0, %1) : f32[rows, 8]
+%6 = rem(%0, %1) : f32[rows, 8]
+%7 = div(%2, %3) : i32[rows, 8]
+%8 = rem(%2, %3) : i32[rows, 8]
+%9 = pow(%2, %3) : i32[rows, 8]
+%10 = pow(%4, %4) : i32[rows]
+return \"pow\" = %5, \"rem\" = %6, \"idiv\" = %7, \"irem\" = %8, \"ipow\" = %9, \"one\" = %10
+";
+
+#[test]
+fn excused_functions_do_what_they_should() {
+    let graph = loopfm::ir::parse(CALLS).unwrap();
+    let bundle = compile("calls", &graph, &Tensors::new(), &Options::new(Precision::F32)).unwrap();
+    let called: BTreeSet<String> = bundle.wgsl.values().flat_map(|t| functions(t)).collect();
+    for (name, reason) in UNCALLED {
+        assert!(called.contains(*name), "`{name}` ({reason})");
+    }
+    #[cfg(feature = "gpu")]
+    {
+        use loopfm::interp::{Rounding, bounds, sizes_of};
+        use loopfm::run::{self, Runtime};
+
+        let Some(device) = crate::support::gpu::gpu() else {
+            return;
+        };
+        let floats = |f: fn(f32) -> f32| HostTensor::f32(&[5, 8], (0..40).map(|i| f(i as f32)).collect());
+        let ints = |f: fn(i32) -> i32| HostTensor::i32(&[5, 8], (0..40).map(f).collect());
+        let batch = Tensors::from([
+            ("x".to_owned(), floats(|i| 0.3 + i * 0.07)),
+            ("y".to_owned(), floats(|i| 1.55 - i * 0.1)),
+            ("i".to_owned(), ints(|i| i - 20)),
+            ("j".to_owned(), ints(|i| 1 + i % 5)),
+            ("k".to_owned(), HostTensor::i32(&[5], vec![1, 2, 3, 4, 5])),
+        ]);
+        let sizes = sizes_of(&graph, &batch).unwrap();
+        let bounds = bounds(&graph, &Tensors::new(), &batch, sizes, Rounding::GPU).unwrap();
+        let runtime = Runtime::open(device, &bundle, &run::Options::default()).unwrap();
+        let got = runtime.run(&batch).unwrap();
+        crate::support::compare::within(&got, &bounds).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
 #[test]
 fn every_kernel_becomes_sound_spirv() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,5 +172,25 @@ fn every_kernel_becomes_sound_spirv() {
             "{name}: {}",
             String::from_utf8_lossy(&checked.stderr)
         );
+    }
+}
+
+/// A tail whose reshape splits lines of 17 columns: four of them past the end are still one vector.
+#[test]
+fn tails_keep_their_lanes_through_views() {
+    for columns in [3, 12, 17, 33] {
+        let text = format!(
+            "loopfm 1\n\
+             %0 = input \"x\" : f32[rows, 63, 7]\n\
+             %1 = param \"w\" : f32[7, {columns}]\n\
+             %2 = reshape(%0) : f32[rows, 7, 9, 7]\n\
+             %3 = matmul(%2, %1) : f32[rows, 7, 9, {columns}]\n\
+             %4 = sigmoid(%3) : f32[rows, 7, 9, {columns}]\n\
+             return \"y\" = %4\n"
+        );
+        let graph = loopfm::ir::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+        let w = HostTensor::f32(&[7, columns], vec![0.5; 7 * columns]);
+        let weights = Tensors::from([("w".to_owned(), w)]);
+        compile("views", &graph, &weights, &Options::new(Precision::F32)).unwrap_or_else(|e| panic!("{columns}: {e}"));
     }
 }
