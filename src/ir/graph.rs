@@ -69,7 +69,7 @@ pub struct Node {
 }
 
 /// A typed tensor program. Equal nodes are one node, so common subexpressions never exist.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Graph {
     nodes: Vec<Node>,
     known: HashMap<(Op, Vec<Value>, TensorType), Value>,
@@ -84,8 +84,12 @@ impl Graph {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            nodes: Vec::new(),
+            known: HashMap::new(),
+            // The scope of nodes that came from nowhere in particular.
             scopes: vec![String::new()],
-            ..Self::default()
+            scope: ScopeId::default(),
+            outputs: Vec::new(),
         }
     }
 
@@ -246,6 +250,12 @@ impl Graph {
             }
         }
         live
+    }
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
