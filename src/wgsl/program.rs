@@ -236,7 +236,6 @@ fn weight_bytes(g: &Graph, memory: &Memory, group: &Group) -> u64 {
     let mut seen = std::collections::BTreeSet::new();
     for s in &group.steps {
         let Some(a) = s.anchor else { continue };
-        walk(g, s, &|_| false, &mut |_, _| {});
         let mut stack: Vec<Value> = match g.op(a) {
             Op::MatMul => vec![g.args(a)[1]],
             Op::Gru => vec![g.args(a)[2]],
@@ -245,7 +244,7 @@ fn weight_bytes(g: &Graph, memory: &Memory, group: &Group) -> u64 {
         while let Some(v) = stack.pop() {
             if matches!(g.op(v), Op::Param(_)) {
                 seen.insert(v);
-            } else if !g.op(v).is_anchor() {
+            } else if !g.op(v).is_anchor() && !matches!(g.op(v), Op::Gather(_) | Op::TakeAlong(_)) {
                 stack.extend(g.args(v));
             }
         }
