@@ -124,7 +124,7 @@ impl Session {
         &self.manifest
     }
 
-    /// The runtime, if this session runs on a GPU.
+    /// The runtime, where a GPU does the work.
     #[cfg(feature = "gpu")]
     #[must_use]
     pub fn runtime(&self) -> Option<&run::Runtime> {
