@@ -46,13 +46,16 @@ fn answers(bundle: &Bundle, batch: &Tensors) -> Vec<(String, Tensors)> {
         ..SessionOptions::default()
     };
     let session = Session::open(bundle, &options).unwrap_or_else(|e| panic!("CPU: {e}"));
-    let mut all = vec![(
-        "CPU".to_owned(),
-        session.run(batch).unwrap_or_else(|e| panic!("CPU: {e}")),
-    )];
-    #[cfg(feature = "gpu")]
-    all.extend(gpu_answers(bundle, batch));
-    all
+    let on_cpu = session.run(batch).unwrap_or_else(|e| panic!("CPU: {e}"));
+    std::iter::once(("CPU".to_owned(), on_cpu))
+        .chain(gpu_answers(bundle, batch))
+        .collect()
+}
+
+/// A build without the GPU has no rungs to compare.
+#[cfg(not(feature = "gpu"))]
+fn gpu_answers(_: &Bundle, _: &Tensors) -> Vec<(String, Tensors)> {
+    Vec::new()
 }
 
 #[cfg(feature = "gpu")]
