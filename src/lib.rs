@@ -60,6 +60,7 @@
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | 0 | [`container`] | safetensors files, strictly read and atomically written |
+//! | 0 | [`random`] | random numbers by position |
 //! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
 //! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
@@ -95,6 +96,7 @@ pub mod ir;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+pub mod random;
 pub mod run;
 pub mod session;
 pub mod simplify;

@@ -28,3 +28,4 @@ mod shaders;
 mod simplify;
 mod support;
 mod text;
+mod training_ops;

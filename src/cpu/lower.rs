@@ -121,6 +121,7 @@ impl Lowering<'_> {
                 }
             }
             Op::Permute(perm) => self.offer(node.args[0], place.unpermuted(perm)),
+            Op::Detach => self.offer(node.args[0], place),
             Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Broadcast | Op::Slice { .. } => {}
             Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Concat(_) | Op::Gather(_) => {
                 self.homes[v.index()] = Some(place);
@@ -128,6 +129,7 @@ impl Lowering<'_> {
             Op::TakeAlong(_) | Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => {
                 self.homes[v.index()] = Some(place);
             }
+            Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => unreachable!("`Plan` refuses `{}`", node.op.name()),
         }
     }
 
@@ -145,6 +147,7 @@ impl Lowering<'_> {
         let arg = |i: usize| self.view(node.args[i]);
         match &node.op {
             Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota => self.view(v),
+            Op::Detach => arg(0),
             Op::Broadcast => arg(0).broadcast(&shape),
             Op::Permute(perm) => arg(0).permuted(perm),
             Op::Slice { axis, start, step, .. } => arg(0).sliced(*axis, *start, *step, shape[*axis]),
@@ -202,7 +205,8 @@ impl Lowering<'_> {
             Op::Gru => self.gru(args, home),
             Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Broadcast | Op::Reshape => {}
             Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast => {}
-            Op::Permute(_) | Op::Slice { .. } | Op::Gather(_) => {}
+            Op::Permute(_) | Op::Slice { .. } | Op::Gather(_) | Op::Detach => {}
+            Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => unreachable!("`Plan` refuses `{}`", op.name()),
         }
     }
 

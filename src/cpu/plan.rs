@@ -1,9 +1,10 @@
 //! What is decided once per graph: the stage of every value, what passes from stage to stage, which pointwise
 //! operations form a chain.
 
+use super::error::Error;
 use super::view::{Buffer, View};
 use crate::ir::rows::{RowSpace, analyse, is_crossing};
-use crate::ir::{Graph, Node, NotRowLocal, Op, Value};
+use crate::ir::{Graph, Node, Op, Value};
 use crate::tensor::{Dim, Sizes};
 
 /// When a value is computed, and for how many rows at a time.
@@ -71,9 +72,16 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(graph: &Graph) -> Result<Self, NotRowLocal> {
+    pub(super) fn new(graph: &Graph) -> Result<Self, Error> {
         let infos = analyse(graph)?;
         let live = graph.live();
+        if let Some((node, n)) = graph.iter().find(|(v, n)| live[v.index()] && !is_executed(n)) {
+            return Err(Error::Unsupported {
+                node,
+                op: n.op.name(),
+                scope: graph.scope_of(node).to_owned(),
+            });
+        }
         let mut stages: Vec<Option<Stage>> = vec![None; graph.len()];
         for (v, n) in graph.iter().filter(|(v, _)| live[v.index()]) {
             stages[v.index()] = Some(match n.ty.shape.symbolic() {
@@ -194,6 +202,15 @@ impl Plan {
 }
 
 /// Whether an operation computes an element from the elements at the same index.
+/// Whether the executor has the operation: not those that only training needs, nor a GRU with attention.
+fn is_executed(n: &Node) -> bool {
+    match n.op {
+        Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => false,
+        Op::Gru => n.args.len() == 4,
+        _ => true,
+    }
+}
+
 pub(super) fn is_pointwise(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast)
 }

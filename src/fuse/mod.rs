@@ -15,7 +15,7 @@ mod roots;
 mod tail;
 
 use crate::ir::rows::{NotRowLocal, RowInfo, RowSpace, analyse};
-use crate::ir::{Graph, Value};
+use crate::ir::{Graph, Node, Op, Value};
 
 pub use place::{Home, MemoryError, Placement, row_stride};
 pub use profile::Profile;
@@ -61,6 +61,16 @@ pub enum FuseError {
     /// Rows are mixed.
     #[error(transparent)]
     NotRowLocal(#[from] NotRowLocal),
+    /// No kernel computes an operation.
+    #[error("{value} `{op}` of `{scope}`: no kernel computes it")]
+    Unsupported {
+        /// The node.
+        value: Value,
+        /// Name of its operation.
+        op: &'static str,
+        /// Its module path.
+        scope: String,
+    },
     /// An output does not start with the batch.
     #[error("output `{name}` is {ty}; outputs start with a multiple of rows or requests")]
     Output {
@@ -100,6 +110,13 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
     check_outputs(g, &rows)?;
     let live = g.live();
     for (v, n) in g.iter() {
+        if live[v.index()] && !has_kernel(n) {
+            return Err(FuseError::Unsupported {
+                value: v,
+                op: n.op.name(),
+                scope: g.scope_of(v).to_owned(),
+            });
+        }
         if live[v.index()] && n.op.is_anchor() && rows[v.index()].space == RowSpace::Const {
             return Err(FuseError::Unfolded {
                 value: v,
@@ -121,6 +138,15 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
         rows,
         placement,
     })
+}
+
+/// Whether kernels compute an operation: not those that only training needs, nor a GRU with attention.
+fn has_kernel(n: &Node) -> bool {
+    match n.op {
+        Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => false,
+        Op::Gru => n.args.len() == 4,
+        _ => true,
+    }
 }
 
 fn check_outputs(g: &Graph, rows: &[RowInfo]) -> Result<(), FuseError> {

@@ -175,10 +175,12 @@ fn cost(g: &Graph, v: Value, stored: &BTreeSet<Value>) -> usize {
         Op::Input(_) | Op::Param(_) => 1,
         Op::Unary(u) => weight(*u) + of_args().sum::<usize>(),
         Op::Binary(_) | Op::Select => 1 + of_args().sum::<usize>(),
-        Op::Cast | Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } => of_args().sum(),
+        Op::Cast | Op::Detach | Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } => of_args().sum(),
         // One part is read at a time, but choosing it costs.
         Op::Concat(_) => 2 + of_args().max().unwrap_or(0),
         Op::Gather(_) | Op::TakeAlong(_) => 2 + of_args().sum::<usize>(),
         Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => 1,
+        // `partition` refuses them.
+        Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => 1,
     }
 }

@@ -12,7 +12,7 @@
 
 use indexmap::IndexMap;
 
-use super::{Elements, EvalError, Run, Tensor, Watch, check_batch, fold, scalar};
+use super::{Elements, EvalError, Run, Tensor, Watch, check_batch, fold, index, scalar};
 use crate::ir::{Binary, Fold, Graph, Node, Op, Unary, Value};
 use crate::tensor::{Sizes, Tensors};
 
@@ -183,8 +183,10 @@ fn errors(rounding: Rounding, node: &Node, args: &[&Tensor<f64>], value: &Tensor
     let in_f32: Vec<f64> = match &node.op {
         Op::Param(_) if rounding.weights > 0.0 => return Some(stored(y, rounding.weights)),
         Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Select => return None,
-        Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Concat(_) => return None,
+        Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Concat(_) | Op::Detach => return None,
         Op::Gather(_) | Op::TakeAlong(_) | Op::Reduce(Fold::Max | Fold::Min, _) => return None,
+        // Multiples of 2^-24 below 1: exact.
+        Op::Uniform(_) => return None,
         Op::Cast => y.iter().map(|y| ULP * y.abs()).collect(),
         Op::Unary(op) => {
             let x = args[0].floats();
@@ -209,7 +211,13 @@ fn errors(rounding: Rounding, node: &Node, args: &[&Tensor<f64>], value: &Tensor
             of_sum(terms, floats(&fold::reduce(Fold::Sum, &magnitude(args[0]), axes)))
         }
         Op::CumSum(axis) => of_sum(args[0].shape[*axis], floats(&fold::cumsum(&magnitude(args[0]), *axis))),
-        Op::Gru => {
+        Op::ScatterAdd(axis) => {
+            // In the worst case every element goes to one place.
+            let terms: usize = args[1].shape.iter().product();
+            let sums = index::scatter_add(&magnitude(args[0]), args[1], *axis, &value.shape);
+            sums.map_or_else(|_| vec![0.0; y.len()], |sums| of_sum(terms, floats(&sums)))
+        }
+        Op::Gru | Op::GruGrad => {
             // States stay in -1..1 where the first one does; each step adds a `tanh`, two `sigmoid` and a product.
             let steps = value.shape[value.shape.len() - 2] as f64;
             let each = steps * (1e-5 * rounding.functions + 32.0 * ULP);

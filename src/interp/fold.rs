@@ -29,7 +29,7 @@ pub(super) fn matmul<T: Real>(a: &Tensor<T>, b: &Tensor<T>) -> Vec<T> {
 }
 
 /// `y += a b`.
-fn add_scaled<T: Real>(y: &mut [T], a: T, b: &[T]) {
+pub(super) fn add_scaled<T: Real>(y: &mut [T], a: T, b: &[T]) {
     for (y, b) in y.iter_mut().zip(b) {
         *y = *y + a * *b;
     }
@@ -89,32 +89,4 @@ fn running<E: Copy>(x: &[E], run: usize, step: usize, add: impl Fn(E, E) -> E) -
         }
     }
     y
-}
-
-pub(super) fn gru<T: Real>(x: &Tensor<T>, h0: &Tensor<T>, w: &Tensor<T>, b: &Tensor<T>) -> Vec<T> {
-    let (outer, [steps, gates]) = x.shape.split_last_chunk().expect("typing: rank 2 or more");
-    let size = gates / 3;
-    let count = outer.iter().product::<usize>() * steps * size;
-    let mut states = Vec::with_capacity(count);
-    if count == 0 {
-        return states;
-    }
-    let sequences = x.floats().chunks_exact(steps * gates);
-    for (xs, h0) in sequences.zip(h0.floats().chunks_exact(size)) {
-        let mut h = h0.to_vec();
-        for x in xs.chunks_exact(*gates) {
-            let mut hw = b.floats().to_vec();
-            for (h, w) in h.iter().zip(w.floats().chunks_exact(*gates)) {
-                add_scaled(&mut hw, *h, w);
-            }
-            for (i, h) in h.iter_mut().enumerate() {
-                let r = (x[i] + hw[i]).sigmoid();
-                let z = (x[size + i] + hw[size + i]).sigmoid();
-                let n = (x[2 * size + i] + r * hw[2 * size + i]).tanh();
-                *h = (T::ONE - z) * n + z * *h;
-            }
-            states.extend_from_slice(&h);
-        }
-    }
-    states
 }

@@ -116,6 +116,28 @@ pub(super) fn gather<T: Real>(x: &Tensor<T>, index: &Tensor<T>, axis: usize) -> 
     }))
 }
 
+/// Zeros of shape `to`, to which elements of `u` are added at `index` along the axis.
+pub(super) fn scatter_add<T: Real>(
+    u: &Tensor<T>,
+    index: &Tensor<T>,
+    axis: usize,
+    to: &[usize],
+) -> Result<Elements<T>, Outside> {
+    let n = to[axis];
+    let index = in_axis(index.ints(), n)?;
+    let run: usize = to[axis + 1..].iter().product();
+    let mut y = vec![T::ZERO; to.iter().product()];
+    if run > 0 {
+        for (i, u) in u.floats().chunks_exact(run).enumerate() {
+            let at = (i / index.len() * n + index[i % index.len()]) * run;
+            for (y, u) in y[at..].iter_mut().zip(u) {
+                *y = *y + *u;
+            }
+        }
+    }
+    Ok(Elements::Float(y))
+}
+
 pub(super) fn take_along<T: Real>(x: &Tensor<T>, index: &Tensor<T>, axis: usize) -> Result<Elements<T>, Outside> {
     let (n, m) = (x.shape[axis], index.shape[axis]);
     let inner: usize = x.shape[axis + 1..].iter().product();

@@ -9,6 +9,7 @@ mod error;
 mod fold;
 mod index;
 mod real;
+mod recurrence;
 mod scalar;
 mod value;
 
@@ -124,7 +125,7 @@ impl Run<'_> {
             Op::Select => scalar::select(args[0], args[1], args[2]),
             Op::Cast => scalar::cast(args[0], node.ty.dtype),
             Op::Broadcast => index::broadcast(args[0], &shape),
-            Op::Reshape => args[0].data.clone(),
+            Op::Detach | Op::Reshape => args[0].data.clone(),
             Op::Permute(perm) => index::permute(args[0], perm),
             Op::Slice { axis, start, step, .. } => index::slice(args[0], *axis, *start, *step, &shape),
             Op::Concat(axis) => index::concat(args, *axis),
@@ -133,13 +134,18 @@ impl Run<'_> {
             Op::MatMul => Elements::Float(fold::matmul(args[0], args[1])),
             Op::Reduce(fold, axes) => fold::reduce(*fold, args[0], axes),
             Op::CumSum(axis) => fold::cumsum(args[0], *axis),
-            Op::Gru => Elements::Float(fold::gru(args[0], args[1], args[2], args[3])),
+            Op::ScatterAdd(axis) => {
+                index::scatter_add(args[0], args[1], *axis, &shape).map_err(|e| self.outside(node, e))?
+            }
+            Op::Gru => Elements::Float(recurrence::gru(args)),
+            Op::GruGrad => Elements::Float(recurrence::gru_grad(args)),
+            Op::Uniform(stream) => Elements::Float(scalar::uniform(args[0].ints()[0], *stream, &shape)),
         };
         Ok(Tensor { shape, data })
     }
 
     fn outside(&self, node: &Node, Outside { at, value, extent }: Outside) -> EvalError {
-        let [table, index] = [node.args[0], node.args[1]];
+        let index = node.args[1];
         let shape = self.graph.shape(index);
         let row = match shape.symbolic() {
             Some((axis, dim)) => {
@@ -150,7 +156,10 @@ impl Run<'_> {
         };
         EvalError::Index {
             index: self.name(index),
-            table: self.name(table),
+            table: match node.op {
+                Op::ScatterAdd(_) => format!("`scatter_add` to {}", node.ty),
+                _ => self.name(node.args[0]),
+            },
             row,
             value,
             extent,
@@ -162,7 +171,7 @@ impl Run<'_> {
         match self.graph.op(v) {
             Op::Input(name) => format!("input `{name}`"),
             Op::Param(name) => format!("parameter `{name}`"),
-            Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Broadcast | Op::Cast => {
+            Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Broadcast | Op::Cast | Op::Detach => {
                 self.name(self.graph.args(v)[0])
             }
             op => format!("{v} (`{}` in `{}`)", op.name(), self.graph.scope_of(v)),

@@ -3,6 +3,7 @@
 use super::Real;
 use super::value::{Elements, Tensor};
 use crate::ir::{Binary, Unary};
+use crate::random;
 use crate::tensor::DType;
 
 pub(super) fn unary<T: Real>(op: Unary, x: &Tensor<T>) -> Elements<T> {
@@ -217,6 +218,14 @@ fn choose<E: Copy>(c: &[bool], x: &[E], y: &[E]) -> Vec<E> {
     c.iter()
         .zip(choices)
         .map(|(c, (x, y))| if *c { *x } else { *y })
+        .collect()
+}
+
+/// As many numbers of a stream as the shape has elements.
+pub(super) fn uniform<T: Real>(seed: i32, stream: u32, shape: &[usize]) -> Vec<T> {
+    let n: usize = shape.iter().product();
+    (0..n as u64)
+        .map(|i| T::from_f32(random::uniform(seed, stream, i)))
         .collect()
 }
 

@@ -158,6 +158,30 @@ impl Graph {
         self.apply(Op::Gather(0), &[table, index])
     }
 
+    /// The same value; gradients stop here.
+    ///
+    /// # Errors
+    /// See [`Graph::input`].
+    pub fn detach(&mut self, x: Value) -> Built {
+        self.apply(Op::Detach, &[x])
+    }
+
+    /// Zeros of a shape, with `u` added at `index` along its axis 0: the transpose of [`Graph::gather`].
+    ///
+    /// # Errors
+    /// See [`Graph::input`].
+    pub fn scatter_add(&mut self, u: Value, index: Value, to: &Shape) -> Built {
+        self.declare(Op::ScatterAdd(0), &[u, index], TensorType::new(DType::F32, to.clone()))
+    }
+
+    /// Floats of `0..1`, the same for the same seed `i32[]`, stream and shape.
+    ///
+    /// # Errors
+    /// See [`Graph::input`].
+    pub fn uniform(&mut self, seed: Value, stream: u32, shape: &Shape) -> Built {
+        self.declare(Op::Uniform(stream), &[seed], TensorType::new(DType::F32, shape.clone()))
+    }
+
     /// Matrix product.
     ///
     /// # Errors

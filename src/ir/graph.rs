@@ -171,7 +171,8 @@ impl Graph {
         self.push(op, args, None)
     }
 
-    /// Appends an operation whose result type is part of it: leaves, `cast`, `broadcast`, `reshape`.
+    /// Appends an operation whose result type is part of it: leaves, `cast`, `broadcast`, `reshape`, `uniform`,
+    /// `scatter_add`.
     ///
     /// # Errors
     /// [`TypeError`] when the declared type does not fit.

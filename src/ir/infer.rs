@@ -1,7 +1,7 @@
 //! Typing rules: the result type of every op. Verifying a graph is inferring it again.
 
 use super::graph::{Graph, TensorType};
-use super::op::{Op, Scalar, Unary};
+use super::op::{Fold, Op, Scalar, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Operands that do not fit an operation.
@@ -21,8 +21,8 @@ type Typed = Result<TensorType, String>;
 /// In one row of a value; indices on a device are 32-bit.
 const MOST_ELEMENTS: usize = 1 << 31;
 
-/// The result type of `op` on operands of these types. Leaves, `cast`, `broadcast` and `reshape` carry their
-/// type as `declared`; for all others a declared type must equal the inferred one.
+/// The result type of `op` on operands of these types. Leaves, `cast`, `broadcast`, `reshape`, `uniform` and `scatter_add`
+/// carry their type as `declared`; for all others a declared type must equal the inferred one.
 ///
 /// # Errors
 /// [`TypeError`] naming the rule that is broken.
@@ -67,11 +67,12 @@ fn sound(ty: &TensorType) -> Result<(), String> {
 fn rule(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Typed {
     let arity = match op {
         Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota => 0,
-        Op::Unary(_) | Op::Cast | Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } => 1,
-        Op::Reduce(..) | Op::CumSum(_) => 1,
-        Op::Binary(_) | Op::Gather(_) | Op::TakeAlong(_) | Op::MatMul => 2,
+        Op::Unary(_) | Op::Cast | Op::Detach | Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } => 1,
+        Op::Uniform(_) | Op::Reduce(..) | Op::CumSum(_) => 1,
+        Op::Binary(_) | Op::Gather(_) | Op::TakeAlong(_) | Op::MatMul | Op::ScatterAdd(_) => 2,
         Op::Select => 3,
-        Op::Gru => 4,
+        Op::Gru => args.len().clamp(4, 5),
+        Op::GruGrad => args.len().clamp(6, 7),
         Op::Concat(_) => args.len().max(1),
     };
     ensure(args.len() == arity, || {
@@ -127,6 +128,7 @@ fn rule(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Typed {
             ensure(ty.shape == args[0].shape, || format!("keeps the shape, declared {ty}"))?;
             Ok(ty.clone())
         }
+        Op::Detach => Ok(args[0].clone()),
         Op::Broadcast => {
             let ty = want(declared)?;
             ensure(
@@ -186,15 +188,28 @@ fn rule(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Typed {
             ensure(fits, || "indices are i32 and differ in the axis alone".into())?;
             Ok(with(args[0], args[1].shape.0.clone()))
         }
+        Op::Uniform(_) => {
+            let ty = want(declared)?;
+            ensure(*args[0] == TensorType::new(DType::I32, Shape::default()), || {
+                "the seed is i32[]".into()
+            })?;
+            ensure(ty.dtype == DType::F32, || format!("gives floats, declared {ty}"))?;
+            Ok(ty.clone())
+        }
         Op::MatMul => matmul(args[0], args[1]),
-        Op::Reduce(_, axes) => {
+        Op::Reduce(fold, axes) => {
             ensure(args[0].dtype != DType::Bool, || "folds numbers".into())?;
             ensure(!axes.is_empty() && axes.is_sorted_by(|a, b| a < b), || {
                 format!("axes {axes:?} must ascend")
             })?;
             let mut ty = args[0].clone();
             for &a in axes {
-                ensure(fixed(args[0], a)? > 0, || format!("axis {a} is empty"))?;
+                // A batch may be empty: its sum is 0, its largest element is none.
+                let extent = match fold {
+                    Fold::Sum => axis_of(args[0], a)?.factor(),
+                    Fold::Max | Fold::Min => fixed(args[0], a)?,
+                };
+                ensure(extent > 0, || format!("axis {a} is empty"))?;
                 ty = replaced(&ty, a, Dim::Fixed(1));
             }
             Ok(ty)
@@ -204,8 +219,20 @@ fn rule(op: &Op, args: &[&TensorType], declared: Option<&TensorType>) -> Typed {
             fixed(args[0], *axis)?;
             Ok(args[0].clone())
         }
+        Op::ScatterAdd(axis) => scatter_add(args[0], args[1], *axis, want(declared)?),
         Op::Gru => gru(args),
+        Op::GruGrad => gru_grad(args),
     }
+}
+
+fn scatter_add(u: &TensorType, index: &TensorType, axis: usize, ty: &TensorType) -> Typed {
+    ensure(u.dtype == DType::F32 && ty.dtype == DType::F32, || "adds floats".into())?;
+    ensure(index.dtype == DType::I32, || "indices are i32".into())?;
+    axis_of(ty, axis)?;
+    let mut dims = ty.shape.0.clone();
+    dims.splice(axis..=axis, index.shape.0.iter().copied());
+    ensure(u.shape.0 == dims, || format!("adds {} to {ty}", Shape(dims)))?;
+    Ok(ty.clone())
 }
 
 fn matmul(a: &TensorType, b: &TensorType) -> Typed {
@@ -216,7 +243,8 @@ fn matmul(a: &TensorType, b: &TensorType) -> Typed {
     ensure(p >= 2 && (q == p || q == 2), || {
         "ranks must agree, or the second be 2".into()
     })?;
-    let (k, l) = (fixed(a, p - 1)?, fixed(b, q - 2)?);
+    // Rows, where both have them inside: a sum over rows.
+    let (k, l) = (a.shape.0[p - 1], b.shape.0[q - 2]);
     ensure(k == l, || format!("inner extents {k} and {l} differ"))?;
     ensure(q == 2 || a.shape.0[..p - 2] == b.shape.0[..p - 2], || {
         "leading extents differ".into()
@@ -225,7 +253,7 @@ fn matmul(a: &TensorType, b: &TensorType) -> Typed {
 }
 
 fn gru(args: &[&TensorType]) -> Typed {
-    let [x, h0, w, b] = args else {
+    let [x, h0, w, b, ref attention @ ..] = *args else {
         unreachable!("arity is checked")
     };
     ensure(args.iter().all(|a| a.dtype == DType::F32), || "works on floats".into())?;
@@ -244,7 +272,25 @@ fn gru(args: &[&TensorType]) -> Typed {
         "the weight is [H, 3H]".into()
     })?;
     ensure(b.shape == Shape::fixed(&[gates]), || "the bias is [3H]".into())?;
+    ensure(attention.iter().all(|a| a.shape.0 == x.shape.0[..r - 1]), || {
+        format!("the attention is {}", Shape(x.shape.0[..r - 1].to_vec()))
+    })?;
     Ok(replaced(x, r - 1, h))
+}
+
+fn gru_grad(args: &[&TensorType]) -> Typed {
+    let (forward, states) = args.split_at(args.len() - 2);
+    let hs = gru(forward)?;
+    ensure(states.iter().all(|s| **s == hs), || {
+        format!("states and their gradient are {hs}")
+    })?;
+    let last = hs.shape.rank() - 1;
+    let attention = forward.len() - 4;
+    Ok(replaced(
+        &hs,
+        last,
+        Dim::Fixed(5 * hs.shape.0[last].factor() + attention),
+    ))
 }
 
 fn ensure(ok: bool, why: impl FnOnce() -> String) -> Result<(), String> {

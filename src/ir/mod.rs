@@ -7,7 +7,11 @@
 //!
 //! An [`Op`] is a leaf, *pointwise* (its element at an index is a scalar expression of its operands' elements at
 //! computed indices: arithmetic, but also broadcast, reshape, permute, slice, concat and gather) or an *anchor*, which
-//! needs a loop (`matmul`, `reduce_*`, `cumsum`, `gru`). Fusion and code generation rest on that distinction.
+//! needs a loop (`matmul`, `reduce_*`, `cumsum`, `scatter_add`, `gru`, `gru_grad`). Fusion and code generation rest on
+//! that distinction.
+//!
+//! Rows meet only in sums over them, as a training step has them: `reduce_sum` and `matmul` over the symbolic extent, and
+//! `scatter_add`. What is compiled for inference has none, and [`rows`] refuses them.
 //!
 //! Meaning beyond each op's own line: integers are 32-bit and wrap; `max` and `min` return NaN when an operand is NaN;
 //! a sum is in unspecified order; an index outside its axis is an error, never clamped.

@@ -212,6 +212,8 @@ pub enum Op {
     Select,
     /// To the result's type: truncation to integers, `!= 0` to truth values.
     Cast,
+    /// `x` itself, of any type; its gradient is zero.
+    Detach,
     /// Right-aligned repetition to the result's shape.
     Broadcast,
     /// The same elements in row-major order under the result's shape.
@@ -235,6 +237,9 @@ pub enum Op {
     Gather(usize),
     /// `y[i] = x[i with i[axis] = idx[i]]`.
     TakeAlong(usize),
+    /// Floats of `0..1` from a counter: element `i`, counted row-major, is a function of the seed `i32[]`, of this number
+    /// of a stream and of `i` alone. See [`crate::random::uniform`].
+    Uniform(u32),
 
     /// `[.., m, k] x [.., k, n]`, or `[.., m, k] x [k, n]`.
     MatMul,
@@ -242,10 +247,21 @@ pub enum Op {
     Reduce(Fold, Vec<usize>),
     /// Inclusive running sum along an axis.
     CumSum(usize),
+    /// The transpose of a gather: zeros of the result's shape, to which `u [.., idx.., ..]` is added at `idx` along the
+    /// axis. An index outside the axis is an error.
+    ScatterAdd(usize),
     /// Gated recurrent unit over the last axis but one: `(x [.., T, 3H], h0 [.., H], w [H, 3H], b [3H])`
     /// to all states `[.., T, H]`; gates in the order r, z, n;
     /// `h' = (1 - z) n + z h`, `n = tanh(x_n + r (h w_n + b_n))`.
+    ///
+    /// With a fifth operand `a [.., T]`, DIEN's attention, the update gate is `a z` and weighs the candidate, not the
+    /// state: `h' = (1 - a z) h + a z n`.
     Gru,
+    /// What a [`Op::Gru`] passes back: `(x, h0, w, b, [a], hs [.., T, H], dhs [.., T, H])`, its operands, its result
+    /// and the gradient of that, to `[.., T, 5H]`, or `[.., T, 5H + 1]` with `a`. At each step, side by side: gradients
+    /// of `x_r`, `x_z` and `x_n`, of `h w_n + b_n`, of the state before the step as the step reads it (what `dhs` adds
+    /// to that state is not in it), and of `a`.
+    GruGrad,
 }
 
 impl Op {
@@ -261,6 +277,7 @@ impl Op {
             Self::Binary(b) => b.name(),
             Self::Select => "select",
             Self::Cast => "cast",
+            Self::Detach => "detach",
             Self::Broadcast => "broadcast",
             Self::Reshape => "reshape",
             Self::Permute(_) => "permute",
@@ -268,12 +285,15 @@ impl Op {
             Self::Concat(_) => "concat",
             Self::Gather(_) => "gather",
             Self::TakeAlong(_) => "take_along",
+            Self::Uniform(_) => "uniform",
             Self::MatMul => "matmul",
             Self::Reduce(Fold::Sum, _) => "reduce_sum",
             Self::Reduce(Fold::Max, _) => "reduce_max",
             Self::Reduce(Fold::Min, _) => "reduce_min",
             Self::CumSum(_) => "cumsum",
+            Self::ScatterAdd(_) => "scatter_add",
             Self::Gru => "gru",
+            Self::GruGrad => "gru_grad",
         }
     }
 
@@ -286,6 +306,9 @@ impl Op {
     /// Whether the op needs a loop.
     #[must_use]
     pub fn is_anchor(&self) -> bool {
-        matches!(self, Self::MatMul | Self::Reduce(..) | Self::CumSum(_) | Self::Gru)
+        matches!(
+            self,
+            Self::MatMul | Self::Reduce(..) | Self::CumSum(_) | Self::ScatterAdd(_) | Self::Gru | Self::GruGrad
+        )
     }
 }

@@ -76,7 +76,7 @@ pub fn is_crossing(g: &Graph, n: &Node) -> bool {
         && g.shape(n.args[0]).0.first() == Some(&Dim::Requests(1))
 }
 
-/// The space of a node whose operands have these spaces, or how it mixes rows. What `infer` refuses (slices, folds and
+/// The space of a node whose operands have these spaces, or how it mixes rows. What `infer` refuses (slices, maxima and
 /// the like along the symbolic axis, two symbolic extents) is not asked again.
 fn keeps_apart(g: &Graph, n: &Node, infos: &[RowInfo]) -> Result<RowSpace, String> {
     let arg = |i: usize| infos[n.args[i].index()];
@@ -91,10 +91,26 @@ fn keeps_apart(g: &Graph, n: &Node, infos: &[RowInfo]) -> Result<RowSpace, Strin
         }),
         Op::Param(_) | Op::Const(_) | Op::Iota => Ok(RowSpace::Const),
         // Operands and result have one shape, or differ in axes that are not symbolic.
-        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Concat(_) | Op::TakeAlong(_) => Ok(space),
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Detach | Op::Concat(_) | Op::TakeAlong(_) => {
+            Ok(space)
+        }
         // An axis of extent 1 becomes rows only where no other is symbolic: the operand is constant then.
-        Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::Reduce(..) | Op::CumSum(_) => Ok(space),
-        Op::Gru => Ok(space),
+        Op::Broadcast | Op::Permute(_) | Op::Slice { .. } | Op::CumSum(_) => Ok(space),
+        Op::Gru | Op::GruGrad => Ok(space),
+        Op::Reduce(_, axes) => match arg(0).axis {
+            Some(a) if axes.contains(&a) => Err(format!("folds axis {a} of {}: a sum over rows", shape(0))),
+            _ => Ok(space),
+        },
+        Op::Uniform(_) => match n.ty.shape.symbolic() {
+            Some(_) => Err(format!("numbers the elements of {} across rows", n.ty.shape)),
+            None => Ok(space),
+        },
+        Op::ScatterAdd(axis) => match n.ty.shape.symbolic() {
+            None if arg(0).axis.is_some() => Err(format!("adds {} to {}: a sum over rows", shape(0), n.ty.shape)),
+            Some((a, _)) if a == *axis => Err(format!("scatters along axis {a} of {}", n.ty.shape)),
+            // The index has no symbolic extent, or the first operand had two.
+            _ => Ok(space),
+        },
         Op::Reshape => {
             let (from, to) = (before(shape(0)), before(&n.ty.shape));
             if from == to {
@@ -121,6 +137,9 @@ fn keeps_apart(g: &Graph, n: &Node, infos: &[RowInfo]) -> Result<RowSpace, Strin
                 "the second operand {} has rows as its columns; they must be a leading axis",
                 shape(1)
             )),
+            (Some(a), _) if a + 1 == shape(0).rank() => {
+                Err(format!("multiplies {} by {}: a sum over rows", shape(0), shape(1)))
+            }
             // Leading axes agree and the inner extent is fixed: rows are m, or a leading axis of both.
             _ => Ok(space),
         },

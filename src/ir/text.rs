@@ -50,7 +50,10 @@ fn attributes(op: &Op) -> String {
             stop,
             step,
         } => format!(" {{axis={axis}, start={start}, stop={stop}, step={step}}}"),
-        Op::Concat(axis) | Op::Gather(axis) | Op::TakeAlong(axis) | Op::CumSum(axis) => format!(" {{axis={axis}}}"),
+        Op::Concat(axis) | Op::Gather(axis) | Op::TakeAlong(axis) | Op::CumSum(axis) | Op::ScatterAdd(axis) => {
+            format!(" {{axis={axis}}}")
+        }
+        Op::Uniform(stream) => format!(" {{stream={stream}}}"),
         Op::Reduce(_, axes) => format!(" {{axes={axes:?}}}"),
         _ => String::new(),
     }
@@ -198,10 +201,12 @@ fn operation(name: &str, c: &mut Cursor) -> Result<Op, String> {
     Ok(match name {
         "select" => Op::Select,
         "cast" => Op::Cast,
+        "detach" => Op::Detach,
         "broadcast" => Op::Broadcast,
         "reshape" => Op::Reshape,
         "matmul" => Op::MatMul,
         "gru" => Op::Gru,
+        "gru_grad" => Op::GruGrad,
         "permute" => Op::Permute(c.attribute("{", "perm", Cursor::list)?).and_close(c)?,
         "slice" => Op::Slice {
             axis: axis(c)?,
@@ -214,6 +219,8 @@ fn operation(name: &str, c: &mut Cursor) -> Result<Op, String> {
         "gather" => Op::Gather(axis(c)?).and_close(c)?,
         "take_along" => Op::TakeAlong(axis(c)?).and_close(c)?,
         "cumsum" => Op::CumSum(axis(c)?).and_close(c)?,
+        "scatter_add" => Op::ScatterAdd(axis(c)?).and_close(c)?,
+        "uniform" => Op::Uniform(c.attribute("{", "stream", Cursor::number)?).and_close(c)?,
         _ => return Err(format!("unknown op `{name}`")),
     })
 }
@@ -267,7 +274,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<usize, String> {
+    fn number<N: std::str::FromStr>(&mut self) -> Result<N, String> {
         let w = self.span(|ch| ch.is_ascii_digit());
         w.parse()
             .map_err(|_| format!("expected a number before `{w}{}`", self.0))
@@ -304,7 +311,7 @@ impl<'a> Cursor<'a> {
 
     fn value(&mut self, ids: &[Value]) -> Result<Value, String> {
         self.expect("%")?;
-        let id = self.number()?;
+        let id: usize = self.number()?;
         ids.get(id).copied().ok_or_else(|| format!("%{id} is not defined yet"))
     }
 

@@ -7,7 +7,9 @@ use super::{Fault, Weights};
 use crate::ir::{Binary, Graph, Op, Scalar, Unary, Value};
 use crate::tensor::DType;
 
-const RULES: &[Rule] = &[order, involution, identity, power, quotient, difference, cast, choice];
+const RULES: &[Rule] = &[
+    order, involution, identity, power, quotient, difference, cast, detach, choice,
+];
 
 pub(super) fn run(g: &Graph, weights: &mut Weights<'_>) -> Result<Graph, Fault> {
     let g = super::fold::exact_scalars(g, weights)?;
@@ -168,6 +170,11 @@ fn cast(g: &mut Graph, v: Value) -> Replaced {
         }
     }
     Ok(None)
+}
+
+/// `detach(x) = x`: a graph that is simplified has all its gradients.
+fn detach(g: &mut Graph, v: Value) -> Replaced {
+    Ok((*g.op(v) == Op::Detach).then(|| g.args(v)[0]))
 }
 
 /// `select(true, x, y) = x`, `select(false, x, y) = y`, `select(c, x, x) = x`, `select(!c, x, y) = select(c, y, x)`.

@@ -25,7 +25,8 @@ mod spread;
 mod views;
 
 use crate::interp::EvalError;
-use crate::ir::{Graph, TypeError, verify};
+use crate::ir::rows::analyse;
+use crate::ir::{Graph, NotRowLocal, TypeError, verify};
 use crate::tensor::Tensors;
 
 pub use flops::flops;
@@ -87,6 +88,9 @@ pub enum Error {
         /// Its type.
         seen: String,
     },
+    /// Rows are mixed: a value of fixed shape would be no constant.
+    #[error(transparent)]
+    NotRowLocal(#[from] NotRowLocal),
     /// A pass failed.
     #[error("pass `{pass}`: {source}")]
     Pass {
@@ -110,7 +114,7 @@ pub fn passes() -> impl Iterator<Item = &'static str> {
 /// inputs that nothing reads any more: a batch still gives them.
 ///
 /// # Errors
-/// [`Error`] when an input lacks the batch, or weights do not fit the graph.
+/// [`Error`] when an input lacks the batch, rows are mixed, or weights do not fit the graph.
 pub fn simplify(graph: &Graph, weights: &Tensors) -> Result<(Graph, Tensors), Error> {
     simplify_observed(graph, weights, &mut |_, _| {})
 }
@@ -130,6 +134,7 @@ pub fn simplify_observed(
             seen: ty.to_string(),
         });
     }
+    analyse(graph)?;
     let mut weights = Weights {
         given: weights,
         folded: Tensors::new(),

@@ -85,6 +85,7 @@ impl Emitter<'_> {
                 let text = cast(&x.text, g.ty(a[0]).dtype, n.ty.dtype, lanes);
                 self.bind("e", &text, x.depth)
             }
+            Op::Detach => self.eval(a[0], ix, lanes, row),
             Op::Broadcast => self.broadcast(v, a[0], ix, lanes, row),
             Op::Reshape => {
                 let jx = self.reshaped(&self.extents(v), &self.extents(a[0]), ix);
@@ -128,6 +129,7 @@ impl Emitter<'_> {
             Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => {
                 unreachable!("anchors are stored or stand in a hole")
             }
+            Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => unreachable!("`partition` refuses `{}`", n.op.name()),
         }
     }
 
