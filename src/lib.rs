@@ -16,6 +16,9 @@
 //! 7. [`session`] opens a bundle and runs batches: on a GPU through [`run`], which knows kernels and not graphs, or
 //!    through [`cpu`], which knows graphs and not kernels.
 //!
+//! Training takes the same graph: [`grad`](mod@grad) appends to a loss its derivatives by weights, so that a step is one
+//! graph too, and `interp` says what it means.
+//!
 //! # Example
 //!
 //! A two-layer scorer, built by hand, compiled, and run on the CPU:
@@ -66,6 +69,7 @@
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
 //! | 1 | [`metrics`] | how far predictions are from others, how well they rank |
 //! | 2 | [`fuse`] | where values reach memory: groups, row programs, device profiles |
+//! | 2 | [`grad`](mod@grad) | derivatives: the backward half of a training step |
 //! | 2 | [`import`] | checkpoints, whole, sharded or in a folder |
 //! | 2 | [`interp`] | the meaning of a graph, slow and obvious; error bounds |
 //! | 2 | [`nn`] | composites: linear, attention, gates, normalisation |
@@ -90,6 +94,7 @@ pub mod compile;
 pub mod container;
 pub mod cpu;
 pub mod fuse;
+pub mod grad;
 pub mod import;
 pub mod interp;
 pub mod ir;

@@ -10,6 +10,7 @@ mod cli;
 mod cpu;
 mod fused;
 mod golden;
+mod gradients;
 mod hostile;
 mod interp;
 mod layers;

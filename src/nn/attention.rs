@@ -9,7 +9,9 @@ use crate::tensor::{DType, Dim, Shape};
 /// # Errors
 /// See [`linear`].
 pub fn softmax(g: &mut Graph, x: Value, axis: usize) -> Built {
+    // Shifting changes nothing, so the shift passes no gradient back.
     let max = g.reduce(Fold::Max, x, &[axis])?;
+    let max = g.detach(max)?;
     let shifted = g.binary(Binary::Sub, x, max)?;
     let e = g.unary(Unary::Exp, shifted)?;
     let sum = g.reduce(Fold::Sum, e, &[axis])?;
@@ -25,6 +27,7 @@ pub fn masked_softmax(g: &mut Graph, x: Value, mask: Value, axis: usize) -> Buil
     let (lowest, zero, one) = (g.constant_f32(f32::MIN)?, g.constant_f32(0.0)?, g.constant_f32(1.0)?);
     let kept = g.select(mask, x, lowest)?;
     let max = g.reduce(Fold::Max, kept, &[axis])?;
+    let max = g.detach(max)?;
     let shifted = g.binary(Binary::Sub, kept, max)?;
     let e = g.unary(Unary::Exp, shifted)?;
     let e = g.select(mask, e, zero)?;
