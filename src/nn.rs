@@ -4,11 +4,13 @@
 //! the last axis, an embedding table is `[vocabulary, width]`, gates of a GRU come in the order r, z, n.
 
 mod attention;
+mod loss;
 
 pub use attention::{
     Projections, masked_mean, masked_softmax, masked_sum, multi_head_attention, pairs, pooled, softmax,
     target_attention,
 };
+pub use loss::{autoencoder, bce_with_logits, distillation, mean_over_rows, mse, scale_gradient, total};
 
 use crate::ir::{Binary, Fold, Graph, Op, TypeError, Unary, Value};
 use crate::tensor::{Dim, Shape};

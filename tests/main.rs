@@ -14,6 +14,7 @@ mod gradients;
 mod hostile;
 mod interp;
 mod layers;
+mod losses;
 mod models;
 mod nn;
 mod ops;
