@@ -73,6 +73,7 @@
 //! | 2 | [`import`] | checkpoints, whole, sharded or in a folder |
 //! | 2 | [`interp`] | the meaning of a graph, slow and obvious; error bounds |
 //! | 2 | [`nn`] | composites: linear, attention, gates, normalisation |
+//! | 2 | [`pieces`] | a training step cut where it leaves the batch for tables |
 //! | 2 | [`run`] | kernels on a device through wgpu |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
 //! | 3 | [`model`] | architectures that a `config.json` may name |
@@ -101,6 +102,7 @@ pub mod ir;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+pub mod pieces;
 pub mod random;
 pub mod run;
 pub mod session;

@@ -60,7 +60,7 @@ impl SessionError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Run(e) => e.exit_code(),
-            Self::Cpu(cpu::Error::Weights(_) | cpu::Error::NotRowLocal(_) | cpu::Error::Unsupported { .. }) => 5,
+            Self::Cpu(cpu::Error::Weights(_) | cpu::Error::NotRowLocal(_)) => 5,
             Self::Graph(_) => 5,
             Self::Cpu(_) => 1,
             Self::NoGpu(_) => 3,

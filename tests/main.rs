@@ -28,6 +28,7 @@ mod runtime;
 mod session;
 mod shaders;
 mod simplify;
+mod stepper;
 mod support;
 mod text;
 mod training_ops;

@@ -1,9 +1,7 @@
 //! How a batch is cut into blocks.
 
 use super::lower::lower;
-use super::plan::{Crossing, Plan, Stage};
-use crate::ir::Value;
-use crate::tensor::Shape;
+use super::plan::{Crossing, Plan, Stage, Wanted};
 
 /// Consecutive rows (or requests) that one thread computes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +20,25 @@ const MOST: usize = 256;
 /// Rows below which a block costs more than a second thread gains.
 const LEAST: usize = 16;
 
+/// Groups of blocks whose sums over rows are computed side by side.
+const GROUPS: usize = 8;
+
+impl Block {
+    /// All rows of a batch at once.
+    pub(super) fn whole(rows: usize) -> Self {
+        Self {
+            start: 0,
+            len: rows,
+            crossing: Crossing::Any,
+            request: 0,
+        }
+    }
+}
+
 /// The largest block of a stage whose working memory is within budget.
-pub(super) fn block_size(plan: &Plan, stage: Stage) -> usize {
-    let mut values: Vec<Value> = plan.handed_on(stage);
-    values.extend(plan.outputs(stage).into_iter().map(|(_, v)| v));
+pub(super) fn block_size(plan: &Plan, stage: Stage, wanted: &[Wanted]) -> usize {
     let probe = 16;
-    let per_row = lower(plan, stage, probe, Crossing::Any, &values).arena.div_ceil(probe);
+    let per_row = lower(plan, stage, probe, Crossing::Any, wanted).arena.div_ceil(probe);
     (BUDGET / per_row.max(1)).clamp(1, MOST)
 }
 
@@ -40,6 +51,18 @@ pub(super) fn cut(total: usize, most: usize, request_of_row: Option<&[u32]>) -> 
         // Few different lengths, hence few programs, whatever batches come.
         len = len.next_multiple_of(8).min(most.max(8));
     }
+    blocks(total, len, request_of_row)
+}
+
+/// Cuts `total` rows into blocks and says how many of them make a group. Neither depends on the number of threads.
+pub(super) fn cut_evenly(total: usize, most: usize, request_of_row: Option<&[u32]>) -> (Vec<Block>, usize) {
+    let group = total.div_ceil(GROUPS).max(LEAST);
+    let per_group = group.div_ceil(most);
+    let blocks = blocks(total, group.div_ceil(per_group), request_of_row);
+    (blocks, per_group)
+}
+
+fn blocks(total: usize, len: usize, request_of_row: Option<&[u32]>) -> Vec<Block> {
     let block = |start: usize| {
         let len = len.min(total - start);
         let (crossing, request) = match request_of_row {
@@ -68,17 +91,14 @@ fn crossing(requests: &[u32]) -> (Crossing, usize) {
     (crossing, usize::try_from(first).unwrap_or(0))
 }
 
-/// The pieces of a tensor that belong to each block: one for every index before the symbolic axis.
+/// The pieces of a tensor that belong to each block: one for every index before the rows.
 pub(super) fn pieces<'a>(
     words: &'a mut [u32],
-    shape: &Shape,
+    before: usize,
     blocks: &[Block],
     total: usize,
 ) -> Vec<Vec<&'a mut [u32]>> {
     let mut pieces: Vec<Vec<&mut [u32]>> = blocks.iter().map(|_| Vec::new()).collect();
-    let before = shape
-        .symbolic()
-        .map_or(1, |(axis, _)| shape.0[..axis].iter().map(|d| d.factor()).product());
     let row = words.len() / (before * total).max(1);
     if row == 0 {
         return pieces;

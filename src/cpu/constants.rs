@@ -3,7 +3,7 @@
 use super::Error;
 use super::batch::words as words_of;
 use super::lower::lower;
-use super::plan::{Crossing, Given, Plan, Source, Stage};
+use super::plan::{Crossing, Given, Plan, Source, Stage, Unit, Wanted};
 use super::program::Scratch;
 use super::run::index_error;
 use super::view::{Buffer, View};
@@ -30,8 +30,8 @@ pub(super) fn give_leaves(plan: &mut Plan, weights: &Tensors) {
 pub(super) fn give(plan: &mut Plan, v: Value, source: Source) -> usize {
     let slot = plan.add_slot(v, source);
     plan.given[v.index()] = Some(match plan.slots[slot].per {
-        Some(_) => Given::PerUnit(slot),
-        None => Given::Fixed(View::dense(Buffer::Slot(slot), &plan.graph.shape(v).per_row())),
+        Unit::Rows | Unit::Requests => Given::PerUnit(slot),
+        Unit::Batch | Unit::Executor => Given::Fixed(View::dense(Buffer::Slot(slot), &plan.graph.shape(v).per_row())),
     });
     slot
 }
@@ -39,10 +39,11 @@ pub(super) fn give(plan: &mut Plan, v: Value, source: Source) -> usize {
 /// Runs the constant stage. What strides on weights can say stays where it is, except the second operand of a product:
 /// row-major ones need no packing.
 pub(super) fn fold(plan: &mut Plan) -> Result<(), Error> {
-    let mut values = plan.handed_on(Stage::Constant);
-    values.extend(plan.outputs(Stage::Constant).into_iter().map(|(_, v)| v));
+    let mut values = plan.handed_on(Stage::CONSTANT);
+    values.extend(plan.outputs(Stage::CONSTANT).into_iter().map(|(_, v)| v));
     values.retain(|v| plan.given[v.index()].is_none());
-    let program = lower(plan, Stage::Constant, 1, Crossing::Any, &values);
+    let wanted: Vec<Wanted> = values.iter().map(|&value| Wanted { value, later: false }).collect();
+    let program = lower(plan, Stage::CONSTANT, 1, Crossing::Any, &wanted);
     let mut words: Vec<Vec<u32>> = values
         .iter()
         .map(|v| vec![0; plan.graph.shape(*v).numel(Sizes::ONE)])
@@ -56,7 +57,13 @@ pub(super) fn fold(plan: &mut Plan) -> Result<(), Error> {
         })
         .collect();
     let mut parts: Vec<Vec<&mut [u32]>> = words.iter_mut().map(|w| vec![w.as_mut_slice()]).collect();
-    let run = program.run(&mut Scratch::default(), &slots, &vec![0; slots.len()], 0, &mut parts);
+    let run = program.run(
+        &mut Scratch::default(),
+        &slots,
+        &vec![0; slots.len()],
+        (0, 0),
+        &mut parts,
+    );
     run.map_err(|outside| index_error(outside, 0))?;
     for ((v, words), view) in values.into_iter().zip(words).zip(&program.results) {
         let is_weight = matches!(view.buffer, Buffer::Slot(_));

@@ -1,6 +1,6 @@
 //! Why a graph or a batch cannot be run.
 
-use crate::ir::{NotRowLocal, Value};
+use crate::ir::NotRowLocal;
 
 /// A graph, weights or a batch that the executor cannot run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,16 +8,9 @@ pub enum Error {
     /// The graph mixes rows, so that they cannot be computed block by block.
     #[error("not row-local: {0}")]
     NotRowLocal(#[from] NotRowLocal),
-    /// An operation that the executor does not have.
-    #[error("{node} `{op}` of `{scope}`: the executor has no such operation")]
-    Unsupported {
-        /// The node, as in the graph's text.
-        node: Value,
-        /// Name of its operation.
-        op: &'static str,
-        /// Where in the model it came from; empty when unknown.
-        scope: String,
-    },
+    /// The graph is no training step.
+    #[error("no training step: {0}")]
+    Step(#[from] crate::pieces::Error),
     /// Weights that are missing or of another type, all of them.
     #[error("{}", list(.0))]
     Weights(Vec<Mismatch>),

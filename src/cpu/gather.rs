@@ -41,6 +41,13 @@ impl Origin {
             extent,
         }
     }
+
+    /// The `i`-th index, if it is inside its axis.
+    #[inline]
+    pub(super) fn row(&self, i: usize, value: i32, extent: usize) -> Result<usize, Outside> {
+        let row = usize::try_from(value).ok().filter(|row| *row < extent);
+        row.ok_or_else(|| self.outside(i, value, extent))
+    }
 }
 
 /// `y = x[.., index[..], ..]`.
@@ -106,9 +113,7 @@ impl Gather {
         let extent = self.extent.unwrap_or(memory.requests);
         for i in 0..self.picks.count() {
             let [at, to] = self.picks.at(i);
-            let value = index.get(self.index.1 + at).cast_signed();
-            let row = usize::try_from(value).ok().filter(|row| *row < extent);
-            let row = row.ok_or_else(|| self.origin.outside(i, value, extent))?;
+            let row = self.origin.row(i, index.get(self.index.1 + at).cast_signed(), extent)?;
             let (from, to) = (self.table.1 + row * self.stride, self.to.1 + to);
             for o in 0..self.outer.count() {
                 let [outer_from, outer_to] = self.outer.at(o);
@@ -166,8 +171,7 @@ impl TakeAlong {
         for i in 0..self.loops.count() {
             let [from, at, to] = self.loops.at(i);
             let value = index.get(self.index.1 + at).cast_signed();
-            let pick = usize::try_from(value).ok().filter(|pick| *pick < self.extent);
-            let pick = pick.ok_or_else(|| self.origin.outside(i, value, self.extent))?;
+            let pick = self.origin.row(i, value, self.extent)?;
             out[self.to.1 + to].set(x.get(self.x.1 + from + pick * self.stride));
         }
         Ok(())

@@ -15,6 +15,8 @@ pub(super) type Lane = [u32; LANES];
 pub(super) enum Func {
     /// Reads an operand; done by the loops, which know where it lies.
     Load(usize),
+    /// The same word everywhere.
+    Constant(u32),
     /// Of one element of this type.
     Unary(Unary, DType),
     /// Of two elements of this type.
@@ -160,6 +162,7 @@ impl pulp::NullaryFnOnce for Work<'_> {
 fn compute(func: Func, on: Operands<'_>) {
     match func {
         Func::Load(_) => {}
+        Func::Constant(word) => on.regs[on.to][..on.n].fill(word),
         Func::Unary(Unary::Not, _) => on.map(|x| x ^ 1),
         Func::Unary(op, DType::F32) => unary(op, on),
         Func::Unary(op, DType::I32 | DType::Bool) => unary_int(op, on),

@@ -4,19 +4,20 @@
 //! are computed in place; instructions are then emitted forwards. What strides can say (`broadcast`, `permute`, `slice`,
 //! most of `reshape`, requests that follow rows) costs no instruction.
 
-use super::gather::{Gather, Names, Origin, TakeAlong};
+use super::gather::{Gather, TakeAlong};
 use super::lanes::Func;
 use super::matmul::MatMul;
-use super::plan::{Crossing, Given, Plan, Stage, is_pointwise};
+use super::plan::{Crossing, Given, Plan, Stage, Wanted, is_pointwise, rows_first};
 use super::pointwise::{Tape, Var};
 use super::program::{Instr, Program};
 use super::reduce::Reduce;
+use super::scatter::{ScatterAdd, Uniform};
 use super::view::{Buffer, View};
-use crate::ir::{Node, Op, Value};
-use crate::tensor::Sizes;
+use crate::ir::{Fold, Node, Op, Value};
+use crate::tensor::{DType, Sizes};
 
-/// The program of a stage for blocks of `n` rows; its results are those `values`.
-pub(super) fn lower(plan: &Plan, stage: Stage, n: usize, crossing: Crossing, values: &[Value]) -> Program {
+/// The program of a stage for blocks of `n` rows; its results are the values wanted.
+pub(super) fn lower(plan: &Plan, stage: Stage, n: usize, crossing: Crossing, wanted: &[Wanted]) -> Program {
     let mut lowering = Lowering {
         plan,
         stage,
@@ -35,14 +36,18 @@ pub(super) fn lower(plan: &Plan, stage: Stage, n: usize, crossing: Crossing, val
         let view = lowering.emit(v, node);
         lowering.views[v.index()] = Some(view);
     }
-    let results = values.iter().map(|v| lowering.view(*v)).collect();
+    let result = |w: &Wanted| match (lowering.view(w.value), w.later) {
+        (view, true) => view.permuted(&rows_first(plan.graph.shape(w.value))),
+        (view, false) => view,
+    };
+    let results = wanted.iter().map(result).collect();
     Program::new(lowering.instrs, &lowering.lengths, results)
 }
 
 pub(super) struct Lowering<'a> {
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
     stage: Stage,
-    sizes: Sizes,
+    pub(super) sizes: Sizes,
     crossing: Crossing,
     /// Where values lie that are emitted.
     views: Vec<Option<View>>,
@@ -76,7 +81,11 @@ impl Lowering<'_> {
     fn view(&self, v: Value) -> View {
         let given = |given: &Given| match given {
             Given::Fixed(view) => view.clone(),
-            Given::PerUnit(slot) => View::dense(Buffer::Slot(*slot), &self.shape(v)),
+            Given::PerUnit(slot) => {
+                let (shape, order) = (self.shape(v), rows_first(self.plan.graph.shape(v)));
+                let rows_first: Vec<usize> = order.iter().map(|&a| shape[a]).collect();
+                View::dense(Buffer::Slot(*slot), &rows_first).unpermuted(&order)
+            }
         };
         let known = self.views[v.index()].clone();
         known
@@ -126,10 +135,11 @@ impl Lowering<'_> {
             Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Concat(_) | Op::Gather(_) => {
                 self.homes[v.index()] = Some(place);
             }
-            Op::TakeAlong(_) | Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => {
+            Op::TakeAlong(_) | Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru | Op::GruGrad => {
                 self.homes[v.index()] = Some(place);
             }
-            Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => unreachable!("`Plan` refuses `{}`", node.op.name()),
+            // They fill memory that is all theirs.
+            Op::Uniform(_) | Op::ScatterAdd(_) => {}
         }
     }
 
@@ -203,15 +213,32 @@ impl Lowering<'_> {
             }
             Op::CumSum(axis) => self.cumsum(node.ty.dtype, &args[0], *axis, home),
             Op::Gru => self.gru(args, home),
+            Op::GruGrad => self.gru_grad(args, home),
+            Op::ScatterAdd(axis) => {
+                let origin = self.origin(node);
+                let scatter = ScatterAdd::new(&args[0], &args[1], home, *axis, origin);
+                self.instrs.push(Instr::ScatterAdd(scatter));
+            }
+            Op::Uniform(stream) => {
+                let rows = node.ty.shape.symbolic().is_some();
+                let per_row = if rows { node.ty.shape.numel(Sizes::ONE) } else { 0 };
+                self.instrs
+                    .push(Instr::Uniform(Uniform::new(&args[0], home, *stream, per_row)));
+            }
             Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota | Op::Broadcast | Op::Reshape => {}
             Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast => {}
             Op::Permute(_) | Op::Slice { .. } | Op::Gather(_) | Op::Detach => {}
-            Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => unreachable!("`Plan` refuses `{}`", op.name()),
         }
     }
 
     pub(super) fn matmul(&mut self, a: &View, b: &View, y: &View) {
         self.instrs.push(Instr::MatMul(MatMul::new(a, b, y)));
+    }
+
+    /// Sums along an axis.
+    pub(super) fn sum(&mut self, x: &View, axis: usize, y: &View) {
+        self.instrs
+            .push(Instr::Reduce(Reduce::new(Fold::Sum, DType::F32, &[axis], x, y)));
     }
 
     pub(super) fn pointwise(&mut self, tape: Tape, to: &View) {
@@ -220,7 +247,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn copy(&mut self, from: View, to: &View) {
+    pub(super) fn copy(&mut self, from: View, to: &View) {
         let mut tape = Tape::default();
         tape.load(from);
         self.pointwise(tape, to);
@@ -269,53 +296,5 @@ impl Lowering<'_> {
             self.instrs.push(Instr::Gather(gather));
         }
         home
-    }
-
-    /// How an index of a gather is traced back to its row.
-    fn origin(&self, node: &Node) -> Origin {
-        let shape = self.plan.graph.shape(node.args[1]);
-        let extents = shape.at(self.sizes);
-        let (per_row, rows) = match shape.symbolic() {
-            Some((axis, dim)) => {
-                let inner: usize = extents[axis + 1..].iter().product();
-                (inner * dim.factor(), extents[axis] / dim.factor())
-            }
-            None => (1, extents.iter().product()),
-        };
-        Origin {
-            names: Names {
-                table: self.name(node.args[0]),
-                index: self.name(node.args[1]),
-            },
-            per_row,
-            rows,
-        }
-    }
-
-    /// A value as its user knows it: by the input or parameter it comes from, else by its module.
-    fn name(&self, v: Value) -> String {
-        let graph = &self.plan.graph;
-        let node = graph.node(v);
-        match &node.op {
-            Op::Input(name) => format!("input `{name}`"),
-            Op::Param(name) => format!("parameter `{name}`"),
-            Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Broadcast | Op::Cast => self.name(node.args[0]),
-            // Ids are often moved by the offset of their table.
-            Op::Binary(_) => {
-                let from_input = |a: &&Value| self.reaches_input(**a);
-                let mut inputs = node.args.iter().filter(from_input);
-                match (inputs.next(), inputs.next()) {
-                    (Some(a), None) => self.name(*a),
-                    _ => format!("{v} of `{}`", graph.scope_of(v)),
-                }
-            }
-            _ => format!("{v} of `{}`", graph.scope_of(v)),
-        }
-    }
-
-    /// Whether a value is an input moved about, or computed from one.
-    fn reaches_input(&self, v: Value) -> bool {
-        let node = self.plan.graph.node(v);
-        matches!(node.op, Op::Input(_)) || node.args.iter().any(|a| self.reaches_input(*a))
     }
 }

@@ -135,6 +135,8 @@ pub(super) struct Memory<'a> {
     pub(super) slots: &'a [&'a [u32]],
     /// Where the block starts in each slot.
     pub(super) bases: &'a [usize],
+    /// Where the block starts in the batch.
+    pub(super) start: usize,
     /// Requests of the batch.
     pub(super) requests: usize,
 }

@@ -8,7 +8,8 @@
 //!
 //! What depends on weights alone is computed once, what depends on requests once for each request; rows then reach
 //! their request's values by copy, or without one where a block belongs to a single request or follows requests in
-//! order.
+//! order. Training adds sums over rows (`sums`): what waits for one is a later stage. A [`Stepper`] runs such steps and
+//! holds what they train.
 
 mod batch;
 mod blocks;
@@ -20,12 +21,17 @@ mod lower;
 mod math;
 mod matmul;
 mod memory;
+mod names;
 mod plan;
 mod pointwise;
 mod program;
 mod recurrence;
 mod reduce;
 mod run;
+mod scatter;
+mod stepper;
+mod sums;
+mod touched;
 mod view;
 
 use std::borrow::Cow;
@@ -34,26 +40,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::blocks::block_size;
 use self::lower::lower;
-use self::plan::{Crossing, Plan, Source, Stage};
+use self::plan::{Crossing, Plan, Source, Stage, Wanted};
 use self::program::{Program, Scratch};
-use self::run::Run;
-use crate::ir::{Graph, Value};
+use self::run::{Part, Run};
+use crate::ir::{Graph, REQUEST_OF_ROW, Value};
 use crate::tensor::{Sizes, Tensors};
 
 pub use error::{Error, Mismatch};
+pub use stepper::Stepper;
 
-/// Runs a row-local graph on the CPU.
+/// Runs a graph on the CPU whose rows meet in sums alone.
 #[derive(Debug)]
 pub struct Executor {
     plan: Plan,
-    /// Values and slots that the batch stage and the request stage leave.
-    batch_results: Vec<(Value, usize)>,
-    request_results: Vec<(Value, usize)>,
+    /// The stages of a batch, in order.
+    parts: Vec<Part>,
     programs: Mutex<HashMap<(Stage, usize, Crossing), Arc<Program>>>,
     /// Working memories at rest.
     scratches: Mutex<Vec<Scratch>>,
-    /// Most requests and most rows of a block.
-    most: [usize; 2],
 }
 
 impl Executor {
@@ -66,21 +70,19 @@ impl Executor {
         let mut plan = Plan::new(graph)?;
         constants::give_leaves(&mut plan, weights);
         constants::fold(&mut plan)?;
-        let mut results = |stage: Stage| -> Vec<(Value, usize)> {
-            let values = plan.handed_on(stage).into_iter();
-            values
-                .map(|v| (v, constants::give(&mut plan, v, Source::Result)))
-                .collect()
-        };
-        let (batch_results, request_results) = (results(Stage::Batch), results(Stage::Requests));
-        let most = [Stage::Requests, Stage::Rows].map(|stage| block_size(&plan, stage));
+        let mut parts: Vec<Part> = plan
+            .batch_stages()
+            .into_iter()
+            .map(|stage| Part::new(&mut plan, stage))
+            .collect();
+        for part in &mut parts {
+            part.most = block_size(&plan, part.stage, &part.values());
+        }
         Ok(Self {
             plan,
-            batch_results,
-            request_results,
+            parts,
             programs: Mutex::default(),
             scratches: Mutex::default(),
-            most,
         })
     }
 
@@ -91,7 +93,15 @@ impl Executor {
     pub fn run(&self, batch: &Tensors, sizes: Sizes) -> Result<Tensors, Error> {
         let graph = &self.plan.graph;
         batch::check_batch(graph, batch, sizes)?;
-        let outputs = Run::new(self, self.inputs(batch, sizes)?, sizes)?.outputs()?;
+        let implied =
+            match batch.contains_key(REQUEST_OF_ROW) || graph.inputs().all(|(_, name, _)| name != REQUEST_OF_ROW) {
+                true => Vec::new(),
+                false => batch::implied_requests(sizes)?,
+            };
+        let outputs = self.run_words(sizes, |name| match batch.get(name) {
+            Some(tensor) => batch::words(tensor),
+            None => Cow::Borrowed(&implied),
+        })?;
         let named = graph.outputs.iter().zip(outputs);
         let tensor = |v: Value, words| batch::tensor(graph.ty(v).dtype, &graph.shape(v).at(sizes), words);
         Ok(named
@@ -99,23 +109,21 @@ impl Executor {
             .collect())
     }
 
-    /// The words of every slot that are known before a run; results come in as stages end.
-    fn inputs<'a>(&'a self, batch: &'a Tensors, sizes: Sizes) -> Result<Vec<Cow<'a, [u32]>>, Error> {
+    /// Runs on the words of every input, which fit the graph. The words of every output.
+    fn run_words<'a>(&'a self, sizes: Sizes, input: impl Fn(&str) -> Cow<'a, [u32]>) -> Result<Vec<Vec<u32>>, Error> {
         let words = |slot: &'a plan::Slot| match &slot.source {
-            Source::Constant(words) => Ok(Cow::Borrowed(words.as_slice())),
-            Source::Result => Ok(Cow::Borrowed(&[][..])),
-            Source::Input(name) => match batch.get(name) {
-                Some(tensor) => Ok(batch::words(tensor)),
-                None => batch::implied_requests(sizes).map(Cow::Owned),
-            },
+            Source::Constant(words) => Cow::Borrowed(words.as_slice()),
+            Source::Result => Cow::Borrowed(&[][..]),
+            Source::Input(name) => input(name),
         };
-        self.plan.slots.iter().map(words).collect()
+        let slots = self.plan.slots.iter().map(words).collect();
+        Run::new(self, slots, sizes)?.outputs()
     }
 
-    fn program(&self, stage: Stage, n: usize, crossing: Crossing, values: &[Value]) -> Arc<Program> {
+    fn program(&self, stage: Stage, n: usize, crossing: Crossing, wanted: &[Wanted]) -> Arc<Program> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let program = programs.entry((stage, n, crossing));
-        let lowered = || Arc::new(lower(&self.plan, stage, n, crossing, values));
+        let lowered = || Arc::new(lower(&self.plan, stage, n, crossing, wanted));
         Arc::clone(program.or_insert_with(lowered))
     }
 }

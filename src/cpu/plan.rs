@@ -3,21 +3,37 @@
 
 use super::error::Error;
 use super::view::{Buffer, View};
-use crate::ir::rows::{RowSpace, analyse, is_crossing};
+use crate::ir::rows::{is_crossing, sums};
 use crate::ir::{Graph, Node, Op, Value};
-use crate::tensor::{Dim, Sizes};
+use crate::tensor::{Dim, Shape, Sizes};
 
-/// When a value is computed, and for how many rows at a time.
+/// For what a value is computed at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum Unit {
     /// Once, when the executor is made.
-    Constant,
-    /// Once per batch: what inputs of fixed extents reach.
+    Executor,
+    /// Once per batch: what inputs of fixed extents and sums over rows reach.
     Batch,
     /// For a block of requests.
     Requests,
     /// For a block of rows.
     Rows,
+}
+
+/// When a value is computed: stages run in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Stage {
+    /// How many sums over rows, one after the other, a value waits for.
+    pub(super) phase: usize,
+    pub(super) unit: Unit,
+}
+
+impl Stage {
+    /// What depends on weights alone.
+    pub(super) const CONSTANT: Self = Self {
+        phase: 0,
+        unit: Unit::Executor,
+    };
 }
 
 /// How the rows of a block are spread over requests.
@@ -31,12 +47,12 @@ pub(super) enum Crossing {
     Any,
 }
 
-/// Memory that programs read: `unit` words for each row or request of `stage`, or for the whole batch.
+/// Memory that programs read: `words` for each row or request, or for the whole batch.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) source: Source,
-    pub(super) unit: usize,
-    pub(super) per: Option<Stage>,
+    pub(super) words: usize,
+    pub(super) per: Unit,
 }
 
 /// Where the words of a slot come from.
@@ -59,10 +75,30 @@ pub(super) enum Given {
     PerUnit(usize),
 }
 
+/// The axes of a value, the symbolic one first: how later stages find it, so that a block's rows lie together.
+pub(super) fn rows_first(shape: &Shape) -> Vec<usize> {
+    let axis = shape.symbolic().map_or(0, |(axis, _)| axis);
+    let others = (0..shape.rank()).filter(|a| *a != axis);
+    std::iter::once(axis)
+        .filter(|_| shape.rank() > 0)
+        .chain(others)
+        .collect()
+}
+
+/// A value that a stage computes for others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) value: Value,
+    /// By a later stage, which finds its rows together; else as an output, in its own order.
+    pub(super) later: bool,
+}
+
 /// A graph prepared for lowering.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) graph: Graph,
+    /// Which values sum over rows.
+    pub(super) sums: Vec<bool>,
     /// `None` for values that no output needs.
     pub(super) stages: Vec<Option<Stage>>,
     /// For pointwise operations, the last of their chain.
@@ -73,32 +109,45 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(graph: &Graph) -> Result<Self, Error> {
-        let infos = analyse(graph)?;
+        let sums = sums(graph)?;
         let live = graph.live();
-        if let Some((node, n)) = graph.iter().find(|(v, n)| live[v.index()] && !is_executed(n)) {
-            return Err(Error::Unsupported {
-                node,
-                op: n.op.name(),
-                scope: graph.scope_of(node).to_owned(),
-            });
-        }
         let mut stages: Vec<Option<Stage>> = vec![None; graph.len()];
         for (v, n) in graph.iter().filter(|(v, _)| live[v.index()]) {
+            // A sum over rows is computed block by block, and there once the last block is.
+            let there = |a: &Value| {
+                let stage = stages[a.index()]?;
+                let batch = Stage {
+                    phase: stage.phase + 1,
+                    unit: Unit::Batch,
+                };
+                let is_summed = sums[a.index()] && stage.unit > Unit::Batch;
+                Some(if is_summed { batch } else { stage })
+            };
+            let after = n.args.iter().filter_map(there).max().unwrap_or(Stage::CONSTANT);
             stages[v.index()] = Some(match n.ty.shape.symbolic() {
-                Some((_, Dim::Rows(_))) => Stage::Rows,
-                Some((_, Dim::Requests(_))) => Stage::Requests,
-                Some((_, Dim::Fixed(_))) | None => match &n.op {
-                    Op::Input(_) => Stage::Batch,
-                    _ => {
-                        let last = n.args.iter().filter_map(|a| stages[a.index()]).max();
-                        last.unwrap_or(Stage::Constant)
-                    }
+                Some((_, Dim::Rows(_))) => Stage {
+                    unit: Unit::Rows,
+                    ..after
                 },
+                Some((_, Dim::Requests(_))) => Stage {
+                    unit: Unit::Requests,
+                    ..after
+                },
+                // Blocks that add to one table would wait for each other: it waits for all of them.
+                _ if sums[v.index()] && matches!(n.op, Op::ScatterAdd(_)) => Stage {
+                    phase: after.phase + 1,
+                    unit: Unit::Batch,
+                },
+                Some((_, Dim::Fixed(_))) | None if matches!(n.op, Op::Input(_)) => Stage {
+                    unit: Unit::Batch,
+                    ..after
+                },
+                Some((_, Dim::Fixed(_))) | None => after,
             });
         }
-        debug_assert!(infos.iter().all(|i| i.space == RowSpace::Const || i.axis.is_some()));
         let mut plan = Self {
             graph: graph.clone(),
+            sums,
             stages,
             chains: vec![None; graph.len()],
             slots: Vec::new(),
@@ -130,7 +179,7 @@ impl Plan {
     /// Lets go of weights that only the constant stage has read.
     pub(super) fn forget_folded(&mut self) {
         let mut read = vec![false; self.slots.len()];
-        let read_later = |v: &Value| self.stages[v.index()] > Some(Stage::Constant);
+        let read_later = |v: &Value| self.stages[v.index()] > Some(Stage::CONSTANT);
         let operands = self.nodes().filter(|(v, _)| read_later(v)).flat_map(|(_, n)| &n.args);
         for v in operands.chain(self.graph.outputs.iter().map(|(_, v)| v)) {
             if let Some(Given::Fixed(View {
@@ -159,16 +208,31 @@ impl Plan {
         self.graph.iter().filter(|(v, _)| self.stages[v.index()].is_some())
     }
 
-    /// A new slot for a value, of a unit for each row or request, or of all its words.
+    /// Whether a value is added up block by block.
+    pub(super) fn is_added_up(&self, v: Value) -> bool {
+        let in_blocks = |stage: Stage| stage.unit > Unit::Batch;
+        self.sums[v.index()] && self.stages[v.index()].is_some_and(in_blocks)
+    }
+
+    /// The stages that have anything to compute per batch, in order.
+    pub(super) fn batch_stages(&self) -> Vec<Stage> {
+        let mut stages: Vec<Stage> = self.stages.iter().flatten().copied().collect();
+        stages.sort_unstable();
+        stages.dedup();
+        stages.retain(|s| *s != Stage::CONSTANT);
+        stages
+    }
+
+    /// A new slot for a value, of some words for each row or request, or of all its words.
     pub(super) fn add_slot(&mut self, v: Value, source: Source) -> usize {
         let shape = self.graph.shape(v);
         self.slots.push(Slot {
             source,
-            unit: shape.numel(Sizes::ONE),
+            words: shape.numel(Sizes::ONE),
             per: match shape.symbolic() {
-                Some((_, Dim::Rows(_))) => Some(Stage::Rows),
-                Some((_, Dim::Requests(_))) => Some(Stage::Requests),
-                Some((_, Dim::Fixed(_))) | None => None,
+                Some((_, Dim::Rows(_))) => Unit::Rows,
+                Some((_, Dim::Requests(_))) => Unit::Requests,
+                Some((_, Dim::Fixed(_))) | None => Unit::Batch,
             },
         });
         self.slots.len() - 1
@@ -202,15 +266,6 @@ impl Plan {
 }
 
 /// Whether an operation computes an element from the elements at the same index.
-/// Whether the executor has the operation: not those that only training needs, nor a GRU with attention.
-fn is_executed(n: &Node) -> bool {
-    match n.op {
-        Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => false,
-        Op::Gru => n.args.len() == 4,
-        _ => true,
-    }
-}
-
 pub(super) fn is_pointwise(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast)
 }

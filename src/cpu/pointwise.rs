@@ -22,6 +22,10 @@ impl Tape {
         self.apply(Func::Load(self.operands.len() - 1), &[])
     }
 
+    pub(super) fn constant(&mut self, x: f32) -> Var {
+        self.apply(Func::Constant(x.to_bits()), &[])
+    }
+
     pub(super) fn apply(&mut self, func: Func, args: &[Var]) -> Var {
         self.code.push((func, args.to_vec()));
         Var(self.code.len() - 1)

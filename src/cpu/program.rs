@@ -8,6 +8,7 @@ use super::matmul::MatMul;
 use super::memory::Memory;
 use super::pointwise::Pointwise;
 use super::reduce::Reduce;
+use super::scatter::{ScatterAdd, Uniform};
 use super::view::{Buffer, View};
 
 /// One step of a program.
@@ -18,6 +19,8 @@ pub(super) enum Instr {
     TakeAlong(TakeAlong),
     MatMul(MatMul),
     Reduce(Reduce),
+    ScatterAdd(ScatterAdd),
+    Uniform(Uniform),
 }
 
 impl Instr {
@@ -29,6 +32,8 @@ impl Instr {
             Self::TakeAlong(i) => i.buffers().to_vec(),
             Self::MatMul(i) => i.buffers().to_vec(),
             Self::Reduce(i) => i.buffers().to_vec(),
+            Self::ScatterAdd(i) => i.buffers().to_vec(),
+            Self::Uniform(i) => i.buffers().to_vec(),
         }
     }
 }
@@ -89,13 +94,14 @@ impl Program {
         }
     }
 
-    /// Runs on a block and writes its results, each to its pieces.
+    /// Runs on a block, which begins at row `start` of a batch of so many requests, and writes its results, each to its
+    /// pieces.
     pub(super) fn run(
         &self,
         scratch: &mut Scratch,
         slots: &[&[u32]],
         bases: &[usize],
-        requests: usize,
+        (start, requests): (usize, usize),
         results: &mut [Vec<&mut [u32]>],
     ) -> Result<(), Outside> {
         scratch.fit(self);
@@ -104,6 +110,7 @@ impl Program {
             regions: &self.regions,
             slots,
             bases,
+            start,
             requests,
         };
         let regs = scratch.registers.as_mut_slice();
@@ -114,6 +121,8 @@ impl Program {
                 Instr::TakeAlong(i) => i.run(&memory)?,
                 Instr::MatMul(i) => i.run(&memory, regs),
                 Instr::Reduce(i) => i.run(&memory, regs),
+                Instr::ScatterAdd(i) => i.run(&memory)?,
+                Instr::Uniform(i) => i.run(&memory),
             }
         }
         for (view, pieces) in self.results.iter().zip(results) {
@@ -130,7 +139,7 @@ impl Scratch {
         }
         let wanted = program.instrs.iter().map(|i| match i {
             Instr::Pointwise(p) => p.registers(),
-            Instr::Gather(_) | Instr::TakeAlong(_) | Instr::MatMul(_) | Instr::Reduce(_) => 2,
+            _ => 2,
         });
         let wanted = wanted.max().unwrap_or(0);
         if self.registers.len() < wanted {

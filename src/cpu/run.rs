@@ -6,14 +6,55 @@ use std::sync::PoisonError;
 use rayon::prelude::*;
 
 use super::batch::check_requests;
-use super::blocks::{Block, cut, pieces};
+use super::blocks::{Block, cut, cut_evenly, pieces};
+use super::constants;
 use super::gather::Outside;
 use super::memory::Memory;
-use super::plan::{Given, Slot, Source, Stage};
+use super::plan::{Given, Plan, Slot, Source, Stage, Unit, Wanted};
+use super::sums::{Partial, Pieces, Sums};
 use super::view::View;
 use super::{Error, Executor};
 use crate::ir::{REQUEST_OF_ROW, Value};
-use crate::tensor::Sizes;
+use crate::tensor::{Shape, Sizes};
+
+/// One stage of a batch: what it computes.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) stage: Stage,
+    /// What it computes for others, and where that goes.
+    pub(super) wanted: Vec<(Wanted, Target)>,
+    /// Most rows of a block.
+    pub(super) most: usize,
+}
+
+/// Where a value goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// To later stages.
+    Slot(usize),
+    /// To the caller, by number of the output.
+    Output(usize),
+}
+
+impl Part {
+    /// A stage, its values given slots.
+    pub(super) fn new(plan: &mut Plan, stage: Stage) -> Self {
+        let handed_on = plan.handed_on(stage).into_iter();
+        let mut wanted: Vec<(Wanted, Target)> = handed_on
+            .map(|value| {
+                let slot = constants::give(plan, value, Source::Result);
+                (Wanted { value, later: true }, Target::Slot(slot))
+            })
+            .collect();
+        let outputs = plan.outputs(stage).into_iter();
+        wanted.extend(outputs.map(|(i, value)| (Wanted { value, later: false }, Target::Output(i))));
+        Self { stage, wanted, most: 0 }
+    }
+
+    pub(super) fn values(&self) -> Vec<Wanted> {
+        self.wanted.iter().map(|(w, _)| *w).collect()
+    }
+}
 
 /// One batch on its way through the stages.
 pub(super) struct Run<'a> {
@@ -49,55 +90,85 @@ impl<'a> Run<'a> {
     /// Runs all stages; the words of every output.
     pub(super) fn outputs(mut self) -> Result<Vec<Vec<u32>>, Error> {
         self.constant_outputs();
-        self.stage(Stage::Batch, &self.executor.batch_results)?;
-        self.stage(Stage::Requests, &self.executor.request_results)?;
-        self.stage(Stage::Rows, &[])?;
+        for part in &self.executor.parts {
+            self.part(part)?;
+        }
         Ok(self.outputs)
     }
 
     /// Runs a stage block by block; its results go to slots and outputs.
-    fn stage(&mut self, stage: Stage, results: &[(Value, usize)]) -> Result<(), Error> {
+    fn part(&mut self, part: &Part) -> Result<(), Error> {
         let plan = &self.executor.plan;
-        let outputs = plan.outputs(stage);
-        let (total, most) = match stage {
-            Stage::Constant | Stage::Batch => (1, 1),
-            Stage::Requests => (self.sizes.requests, self.executor.most[0]),
-            Stage::Rows => (self.sizes.rows, self.executor.most[1]),
-        };
-        let values: Vec<Value> = results.iter().map(|r| r.0).chain(outputs.iter().map(|o| o.1)).collect();
-        if values.is_empty() || total == 0 {
+        let values = part.values();
+        if values.is_empty() {
             return Ok(());
         }
-        let request_of_row = self.request_of_row.filter(|_| stage == Stage::Rows);
-        let blocks = cut(total, most, request_of_row.map(|slot| &*self.slots[slot]));
-        let mut buffers: Vec<Vec<u32>> = results
+        let mut buffers: Vec<Vec<u32>> = values
             .iter()
-            .map(|(v, _)| vec![0; plan.graph.shape(*v).numel(self.sizes)])
+            .map(|w| vec![0; plan.graph.shape(w.value).numel(self.sizes)])
             .collect();
-        buffers.extend(outputs.iter().map(|(i, _)| std::mem::take(&mut self.outputs[*i])));
-        let mut parts: Vec<Vec<Vec<&mut [u32]>>> = blocks.iter().map(|_| Vec::new()).collect();
-        for (buffer, v) in buffers.iter_mut().zip(&values) {
-            let cut = pieces(buffer, plan.graph.shape(*v), &blocks, total);
-            parts.iter_mut().zip(cut).for_each(|(part, pieces)| part.push(pieces));
+        let total = match part.stage.unit {
+            Unit::Executor | Unit::Batch => 1,
+            Unit::Requests => self.sizes.requests,
+            Unit::Rows => self.sizes.rows,
+        };
+        if total > 0 {
+            self.blocks(part, total, &values, &mut buffers)?;
+        }
+        for ((_, target), words) in part.wanted.iter().zip(buffers) {
+            match *target {
+                Target::Slot(slot) => self.slots[slot] = Cow::Owned(words),
+                Target::Output(i) => self.outputs[i] = words,
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the values of a stage: groups of blocks side by side, blocks of a group one after the other.
+    fn blocks(&self, part: &Part, total: usize, values: &[Wanted], buffers: &mut [Vec<u32>]) -> Result<(), Error> {
+        let plan = &self.executor.plan;
+        let sums = Sums::new(plan, values);
+        let request_of_row = self.request_of_row.filter(|_| part.stage.unit == Unit::Rows);
+        let request_of_row = request_of_row.map(|slot| &*self.slots[slot]);
+        let (blocks, per_group) = match part.stage.unit {
+            Unit::Executor | Unit::Batch => (vec![Block::whole(self.sizes.rows)], 1),
+            Unit::Requests | Unit::Rows if sums.is_empty() => (cut(total, part.most, request_of_row), 1),
+            Unit::Requests | Unit::Rows => cut_evenly(total, part.most, request_of_row),
+        };
+        let mut pieces_of: Vec<Pieces<'_>> = blocks.iter().map(|_| Vec::new()).collect();
+        let mut added: Vec<&mut Vec<u32>> = Vec::new();
+        for (buffer, w) in buffers.iter_mut().zip(values) {
+            let shape = plan.graph.shape(w.value);
+            if sums.has(w.value) {
+                added.push(buffer);
+                pieces_of.iter_mut().for_each(|pieces| pieces.push(Vec::new()));
+            } else if shape.symbolic().is_none() {
+                pieces_of[0].push(vec![buffer]);
+            } else {
+                let before = if w.later { 1 } else { before_rows(shape) };
+                let cut = pieces(buffer, before, &blocks, total);
+                pieces_of.iter_mut().zip(cut).for_each(|(all, pieces)| all.push(pieces));
+            }
         }
         let slots: Vec<&[u32]> = self.slots.iter().map(|s| &**s).collect();
-        let work: Vec<(&Block, Vec<Vec<&mut [u32]>>)> = blocks.iter().zip(parts).collect();
-        let each =
-            |(block, mut parts): (&Block, Vec<Vec<&mut [u32]>>)| self.block(stage, block, &slots, &values, &mut parts);
-        let done: Vec<Result<(), Error>> = if work.len() == 1 {
-            work.into_iter().map(each).collect()
-        } else {
-            work.into_par_iter().map(each).collect()
+        let mut work: Vec<(&Block, Pieces<'_>)> = blocks.iter().zip(pieces_of).collect();
+        let group = |work: &mut [(&Block, Pieces<'_>)]| {
+            let mut partial = Partial::default();
+            for (block, pieces) in work {
+                sums.collect(&mut partial, pieces, |pieces| {
+                    self.block(part.stage, block, &slots, values, pieces)
+                })?;
+            }
+            Ok(partial)
         };
-        // The error of the first block, however threads raced.
-        done.into_iter().collect::<Result<(), Error>>()?;
-        let mut buffers = buffers.into_iter();
-        for ((_, slot), words) in results.iter().zip(buffers.by_ref()) {
-            self.slots[*slot] = Cow::Owned(words);
-        }
-        for ((i, _), words) in outputs.iter().zip(buffers) {
-            self.outputs[*i] = words;
-        }
+        let groups: Vec<Result<Partial, Error>> = if work.len() <= per_group {
+            work.chunks_mut(per_group).map(group).collect()
+        } else {
+            work.par_chunks_mut(per_group).map(group).collect()
+        };
+        // The error of the first block, however threads raced; sums in the order of rows, for the same reason.
+        let groups = groups.into_iter().collect::<Result<Vec<Partial>, Error>>()?;
+        sums.finish(groups, &mut added);
         Ok(())
     }
 
@@ -106,20 +177,21 @@ impl<'a> Run<'a> {
         stage: Stage,
         block: &Block,
         slots: &[&[u32]],
-        values: &[Value],
-        parts: &mut [Vec<&mut [u32]>],
+        values: &[Wanted],
+        pieces: &mut [Vec<&mut [u32]>],
     ) -> Result<(), Error> {
         let executor = self.executor;
         let program = executor.program(stage, block.len, block.crossing, values);
         let base = |slot: &Slot| match slot.per {
-            Some(per) if per == stage => block.start * slot.unit,
-            Some(Stage::Requests) => block.request * slot.unit,
-            _ => 0,
+            per if per == stage.unit => block.start * slot.words,
+            Unit::Requests => block.request * slot.words,
+            Unit::Executor | Unit::Batch | Unit::Rows => 0,
         };
         let bases: Vec<usize> = executor.plan.slots.iter().map(base).collect();
+        let at = (block.start, self.sizes.requests);
         let scratches = || executor.scratches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = scratches().pop().unwrap_or_default();
-        let done = program.run(&mut scratch, slots, &bases, self.sizes.requests, parts);
+        let done = program.run(&mut scratch, slots, &bases, at, pieces);
         scratches().push(scratch);
         done.map_err(|outside| index_error(outside, block.start))
     }
@@ -128,7 +200,7 @@ impl<'a> Run<'a> {
     fn constant_outputs(&mut self) {
         let plan = &self.executor.plan;
         let slots: Vec<&[u32]> = self.slots.iter().map(|s| &**s).collect();
-        for (i, v) in plan.outputs(Stage::Constant) {
+        for (i, v) in plan.outputs(Stage::CONSTANT) {
             if let Some(Given::Fixed(view)) = &plan.given[v.index()] {
                 read(view, &slots, &mut self.outputs[i]);
             }
@@ -143,6 +215,7 @@ fn read(view: &View, slots: &[&[u32]], out: &mut [u32]) {
         regions: &[],
         slots,
         bases: &vec![0; slots.len()],
+        start: 0,
         requests: 0,
     };
     memory.copy_out(view, &mut [out]);
@@ -156,4 +229,10 @@ pub(super) fn index_error(outside: Outside, start: usize) -> Error {
         value: outside.value,
         extent: outside.extent,
     }
+}
+
+/// Product of the extents before the symbolic one.
+fn before_rows(shape: &Shape) -> usize {
+    let axis = shape.symbolic().map_or(0, |(axis, _)| axis);
+    shape.0[..axis].iter().map(|d| d.factor()).product()
 }

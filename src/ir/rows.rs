@@ -5,7 +5,7 @@
 //! can be computed by itself. The one way from requests to rows is `gather(x, request_of_row) {axis=0}`.
 
 use super::graph::{Graph, Node, REQUEST_OF_ROW, Value};
-use super::op::Op;
+use super::op::{Fold, Op};
 use crate::tensor::{Dim, Shape};
 
 /// On what a value depends.
@@ -49,9 +49,35 @@ pub struct NotRowLocal {
 /// # Errors
 /// [`NotRowLocal`] naming the first node that does not.
 pub fn analyse(g: &Graph) -> Result<Vec<RowInfo>, NotRowLocal> {
+    layout(g, |_| None)
+}
+
+/// Which values are sums over rows, the only way in which the rows of this graph meet.
+///
+/// # Errors
+/// [`NotRowLocal`] naming the first node where they meet in another.
+pub fn sums(g: &Graph) -> Result<Vec<bool>, NotRowLocal> {
+    let is_sum = |n: &Node| {
+        let is_fixed = |v: &Value| g.shape(*v).symbolic().is_none();
+        let sums = matches!(n.op, Op::Reduce(Fold::Sum, _) | Op::MatMul | Op::ScatterAdd(_));
+        sums && n.ty.shape.symbolic().is_none() && !n.args.iter().all(is_fixed)
+    };
+    // Random numbers are numbered across rows, but not computed from them.
+    let is_numbered = |n: &Node| matches!(n.op, Op::Uniform(_)) && matches!(n.ty.shape.symbolic(), Some((0, _)));
+    layout(g, |n| match n {
+        n if is_sum(n) => Some(RowSpace::Const),
+        n if is_numbered(n) => Some(RowSpace::Rows),
+        _ => None,
+    })?;
+    Ok(g.iter().map(|(_, n)| is_sum(n)).collect())
+}
+
+/// Lays out every value over rows. `known` gives the space of values that may mix them.
+fn layout(g: &Graph, known: impl Fn(&Node) -> Option<RowSpace>) -> Result<Vec<RowInfo>, NotRowLocal> {
     let mut infos: Vec<RowInfo> = Vec::with_capacity(g.len());
     for (v, n) in g.iter() {
-        let space = keeps_apart(g, n, &infos).map_err(|why| NotRowLocal {
+        let space = known(n).map_or_else(|| keeps_apart(g, n, &infos), Ok);
+        let space = space.map_err(|why| NotRowLocal {
             node: v,
             op: n.op.name(),
             scope: g.scope_of(v).to_owned(),

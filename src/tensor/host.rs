@@ -93,6 +93,16 @@ impl HostTensor {
         if let Data::F32(v) = &self.data { Some(v) } else { None }
     }
 
+    /// The floats, if these are floats, to be changed.
+    #[must_use]
+    pub fn as_f32_mut(&mut self) -> Option<&mut [f32]> {
+        if let Data::F32(v) = &mut self.data {
+            Some(v)
+        } else {
+            None
+        }
+    }
+
     /// The integers, if these are integers.
     #[must_use]
     pub fn as_i32(&self) -> Option<&[i32]> {
