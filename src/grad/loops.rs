@@ -1,7 +1,7 @@
 //! Rules of ops that need a loop.
 
-use super::{Done, Walk};
-use crate::ir::{Binary, Fold, Op, Scalar, TypeError, Value};
+use super::{Built, Done, Walk};
+use crate::ir::{Binary, Fold, Op, Scalar, Value};
 use crate::tensor::{Dim, Shape};
 
 impl Walk<'_> {
@@ -28,21 +28,21 @@ impl Walk<'_> {
     }
 
     /// The last two axes exchanged.
-    fn turned(&mut self, x: Value) -> Result<Value, TypeError> {
+    fn turned(&mut self, x: Value) -> Built {
         let rank = self.g.shape(x).rank();
         let mut perm: Vec<usize> = (0..rank).collect();
         perm.swap(rank - 2, rank - 1);
-        self.g.permute(x, &perm)
+        self.permuted(x, &perm)
     }
 
     /// All axes but the last as one.
-    fn flat(&mut self, x: Value) -> Result<Value, TypeError> {
+    fn flat(&mut self, x: Value) -> Built {
         let dims = &self.g.shape(x).0;
         let (last, outer) = dims.split_last().expect("typing: rank 2 or more");
         let count = outer.iter().map(|d| d.factor()).product();
         let kind = outer.iter().find(|d| d.is_symbolic()).unwrap_or(&Dim::Fixed(1));
         let shape = Shape(vec![kind.with_factor(count), *last]);
-        self.g.reshape(x, &shape)
+        self.shaped(x, &shape)
     }
 
     /// Of a fold `y` of `x`: a sum passes the gradient to every element, an extreme to those that equal it, in equal
@@ -127,7 +127,7 @@ impl Walk<'_> {
     }
 
     /// The state that each step starts from: the first one, then all of `hs` but the last.
-    fn states_before(&mut self, h0: Value, hs: Value, time: usize) -> Result<Value, TypeError> {
+    fn states_before(&mut self, h0: Value, hs: Value, time: usize) -> Built {
         let steps = self.extent(hs, time);
         let mut dims = self.g.shape(hs).0.clone();
         dims[time] = Dim::Fixed(1);

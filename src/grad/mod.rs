@@ -80,7 +80,7 @@ pub fn grad(g: &mut Graph, loss: Value, wrt: &[Value]) -> Result<Vec<Value>, Err
         g,
     };
     let one = walk.g.constant_f32(1.0)?;
-    let seed = walk.g.broadcast(one, &ty.shape)?;
+    let seed = walk.g.reshape(one, &ty.shape)?;
     walk.give(loss, seed);
     walk.back(loss, wrt)
 }

@@ -1,8 +1,8 @@
 //! Rules of ops that move elements: their gradients move back, and where one was read more than once, add up.
 
 use super::parts::Part;
-use super::{Done, Walk};
-use crate::ir::{Binary, Fold, Op, TensorType, TypeError, Value};
+use super::{Built, Done, Walk};
+use crate::ir::{Binary, Fold, Op, TensorType, Value};
 use crate::tensor::{DType, Dim, Shape};
 
 impl Walk<'_> {
@@ -21,7 +21,7 @@ impl Walk<'_> {
 
     /// Of `x` under another shape.
     pub(super) fn reshape(&mut self, x: Value, dy: Value) -> Done {
-        let gradient = self.g.reshape(dy, &self.g.shape(x).clone())?;
+        let gradient = self.shaped(dy, &self.g.shape(x).clone())?;
         self.give(x, gradient);
         Ok(())
     }
@@ -29,9 +29,28 @@ impl Walk<'_> {
     pub(super) fn permute(&mut self, perm: &[usize], x: Value, dy: Value) -> Done {
         let mut back = vec![0; perm.len()];
         perm.iter().enumerate().for_each(|(to, from)| back[*from] = to);
-        let gradient = self.g.permute(dy, &back)?;
+        let gradient = self.permuted(dy, &back)?;
         self.give(x, gradient);
         Ok(())
+    }
+
+    /// A value under another shape, that of a reshape from its operand.
+    pub(super) fn shaped(&mut self, x: Value, shape: &Shape) -> Built {
+        let from = if *self.g.op(x) == Op::Reshape {
+            self.g.args(x)[0]
+        } else {
+            x
+        };
+        self.g.reshape(from, shape)
+    }
+
+    /// A value with its axes in another order, that of a permutation from its operand.
+    pub(super) fn permuted(&mut self, x: Value, perm: &[usize]) -> Built {
+        if let Op::Permute(inner) = self.g.op(x) {
+            let (both, from): (Vec<usize>, Value) = (perm.iter().map(|a| inner[*a]).collect(), self.g.args(x)[0]);
+            return self.g.permute(from, &both);
+        }
+        self.g.permute(x, perm)
     }
 
     pub(super) fn slice(&mut self, axis: usize, start: usize, step: usize, x: Value, dy: Value) -> Done {
@@ -42,7 +61,7 @@ impl Walk<'_> {
     }
 
     /// Indices of an axis `step` apart, with zeros between them; those beyond `most` are cut off.
-    fn spread(&mut self, axis: usize, step: usize, most: usize, x: Value) -> Result<Value, TypeError> {
+    fn spread(&mut self, axis: usize, step: usize, most: usize, x: Value) -> Built {
         if step == 1 {
             return Ok(x);
         }
@@ -106,7 +125,7 @@ impl Walk<'_> {
     }
 
     /// `0..n`.
-    pub(super) fn numbers(&mut self, n: usize) -> Result<Value, TypeError> {
+    pub(super) fn numbers(&mut self, n: usize) -> Built {
         let ty = TensorType::new(DType::I32, Shape::fixed(&[n]));
         self.g.declare(Op::Iota, &[], ty)
     }

@@ -164,9 +164,9 @@ impl Subject {
             let values = self.eval(&self.backward, &batch, &[gradient, self.loss])?;
             for d in &directions {
                 let exact: f64 = values[0].floats().iter().zip(d).map(|(g, d)| g * f64::from(*d)).sum();
-                batch.insert("d".into(), HostTensor::f32(&shape, d.clone()));
+                batch.insert("direction of x".into(), HostTensor::f32(&shape, d.clone()));
                 let mut at = |t: f32| {
-                    batch.insert("t".into(), HostTensor::f32(&[], vec![t]));
+                    batch.insert("step of x".into(), HostTensor::f32(&[], vec![t]));
                     self.eval(&moved, &batch, &[loss]).map(|y| y[0].floats()[0])
                 };
                 let (after, before) = (at(STEP)?, at(-STEP)?);
@@ -203,8 +203,12 @@ impl Subject {
             let args: Vec<Value> = n.args.iter().map(|a| map[a.index()]).collect();
             let mut y = moved.declare(n.op.clone(), &args, n.ty.clone()).expect("a copy");
             if v == x {
-                let t = moved.input("t", DType::F32, Shape::default()).expect("an input");
-                let d = moved.input("d", DType::F32, n.ty.shape.clone()).expect("an input");
+                let t = moved
+                    .input("step of x", DType::F32, Shape::default())
+                    .expect("an input");
+                let d = moved
+                    .input("direction of x", DType::F32, n.ty.shape.clone())
+                    .expect("an input");
                 let step = moved.binary(Binary::Mul, t, d).expect("a scalar and any shape");
                 y = moved.binary(Binary::Add, y, step).expect("of one shape");
             }
@@ -227,7 +231,7 @@ impl Subject {
         }
     }
 
-    fn eval(&self, g: &Graph, batch: &Tensors, wanted: &[Value]) -> Result<Vec<Tensor<f64>>, String> {
+    pub(crate) fn eval(&self, g: &Graph, batch: &Tensors, wanted: &[Value]) -> Result<Vec<Tensor<f64>>, String> {
         interp::eval_values(g, &self.weights, batch, self.sizes, wanted).map_err(|e| format!("{e}\n{self}"))
     }
 }

@@ -1,4 +1,7 @@
-//! Gradients of every op, composite and model against differences of the interpreter's values.
+//! Gradients of every op, composite and model against differences of the interpreter's values, in `f64`.
 
 mod check;
+mod models;
 mod ops;
+mod planted;
+mod rules;

@@ -45,9 +45,23 @@ pub(super) fn check(g: &Graph, name: &str) -> Seen {
     seen
 }
 
-fn check_nodes(nodes: &[&str]) -> (usize, Seen) {
-    let g = graph(nodes);
-    (leaves(&g).len(), check(&g, &nodes.join("; ")))
+/// Cases so far, each a gradient by one input of one graph.
+#[derive(Default)]
+struct Total {
+    cases: usize,
+    seen: Seen,
+}
+
+impl Total {
+    fn check(&mut self, nodes: &[&str]) {
+        let g = graph(nodes);
+        self.cases += leaves(&g).len();
+        self.seen.add(check(&g, &nodes.join("; ")));
+    }
+
+    fn say(&self, what: &str) {
+        eprintln!("{} gradients of {what}, {:?}", self.cases, self.seen);
+    }
 }
 
 /// Shapes that pointwise ops are tried on.
@@ -55,6 +69,7 @@ const SHAPES: &[&str] = &["[]", "[5]", "[rows]", "[rows, 2]", "[2, 2*rows, 1]"];
 
 #[test]
 fn functions_of_one_element() {
+    let mut total = Total::default();
     for op in Unary::ALL.iter().filter(|op| **op != Unary::Not) {
         // Logarithms and roots want what is positive.
         let name = match op {
@@ -62,37 +77,40 @@ fn functions_of_one_element() {
             _ => "x",
         };
         for shape in SHAPES {
-            check_nodes(&[
+            total.check(&[
                 &format!("input \"{name}\" : f32{shape}"),
                 &format!("{}(%0) : f32{shape}", op.name()),
             ]);
         }
     }
+    total.say("functions of one element");
 }
 
 #[test]
 fn functions_of_two_elements() {
+    let mut total = Total::default();
     let of_floats = |op: &&Binary| !op.compares() && !op.is_logic();
     for op in Binary::ALL.iter().filter(of_floats) {
         let first = if *op == Binary::Pow { "p" } else { "x" };
         for shape in SHAPES {
             let node = |name: &str| format!("input \"{name}\" : f32{shape}");
             let result = |args: &str| format!("{}({args}) : f32{shape}", op.name());
-            check_nodes(&[&node(first), &node("y"), &result("%0, %1")]);
+            total.check(&[&node(first), &node("y"), &result("%0, %1")]);
             // One operand twice, and by a constant on either side.
-            check_nodes(&[&node("p"), &result("%0, %0")]);
+            total.check(&[&node("p"), &result("%0, %0")]);
             let constant = ["const 0.75 : f32[]".to_owned(), format!("broadcast(%1) : f32{shape}")];
             let first = node(first);
             let [constant, repeated] = &constant;
             if *shape == "[]" {
-                check_nodes(&[&first, constant, &result("%0, %1")]);
-                check_nodes(&[&first, constant, &result("%1, %0")]);
+                total.check(&[&first, constant, &result("%0, %1")]);
+                total.check(&[&first, constant, &result("%1, %0")]);
             } else {
-                check_nodes(&[&first, constant, repeated, &result("%0, %2")]);
-                check_nodes(&[&first, constant, repeated, &result("%2, %0")]);
+                total.check(&[&first, constant, repeated, &result("%0, %2")]);
+                total.check(&[&first, constant, repeated, &result("%2, %0")]);
             }
         }
     }
+    total.say("functions of two elements");
 }
 
 /// Graphs of the other ops.
@@ -495,11 +513,7 @@ const NODES: &[&[&str]] = &[
 
 #[test]
 fn everything_else() {
-    let (mut cases, mut seen) = (0, Seen::default());
-    for nodes in NODES {
-        let (leaves, of_nodes) = check_nodes(nodes);
-        cases += leaves;
-        seen.add(of_nodes);
-    }
-    eprintln!("{cases} cases, {seen:?}");
+    let mut total = Total::default();
+    NODES.iter().for_each(|nodes| total.check(nodes));
+    total.say("other ops");
 }
