@@ -65,6 +65,36 @@ type Built = Result<Value, TypeError>;
 ///
 /// # Errors
 /// [`Error`] when the loss is not one float, a value of `wrt` is none, or `gru_grad` lies between.
+///
+/// # Example
+/// ```
+/// use loopfm::grad::grad;
+/// use loopfm::{interp, ir};
+/// use loopfm::tensor::{HostTensor, Tensors};
+///
+/// // The sum over rows of (x w)^2.
+/// let mut g = ir::parse(
+///     r#"loopfm 1
+/// %0 = input "x" : f32[rows, 2]
+/// %1 = param "w" : f32[2, 1]
+/// %2 = matmul(%0, %1) : f32[rows, 1]
+/// %3 = mul(%2, %2) : f32[rows, 1]
+/// %4 = reduce_sum(%3) {axes=[0, 1]} : f32[1, 1]
+/// return "loss" = %4
+/// "#,
+/// )?;
+/// let (loss, w) = (g.outputs[0].1, g.params().next().map(|(v, ..)| v).expect("one"));
+/// let dw = grad(&mut g, loss, &[w])?[0];
+/// assert_eq!(g.shape(dw).to_string(), "[2, 1]");
+///
+/// g.outputs.push(("dw".into(), dw));
+/// let weights = Tensors::from([("w".into(), HostTensor::f32(&[2, 1], vec![1.0, -1.0]))]);
+/// let batch = Tensors::from([("x".into(), HostTensor::f32(&[2, 2], vec![1.0, 0.0, 2.0, 3.0]))]);
+/// let sizes = interp::sizes_of(&g, &batch)?;
+/// let dw = interp::eval::<f64>(&g, &weights, &batch, sizes)?["dw"].clone();
+/// assert_eq!(dw.floats(), [-2.0, -6.0]); // 2 x^T (x w)
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn grad(g: &mut Graph, loss: Value, wrt: &[Value]) -> Result<Vec<Value>, Error> {
     let ty = g.ty(loss).clone();
     if ty.dtype != DType::F32 || ty.shape.0.iter().any(|d| *d != Dim::Fixed(1)) {

@@ -4,4 +4,5 @@ mod check;
 mod models;
 mod ops;
 mod planted;
+mod pytorch;
 mod rules;

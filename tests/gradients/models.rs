@@ -4,13 +4,15 @@ use loopfm::grad::grad;
 use loopfm::interp;
 use loopfm::ir::{Binary, Fold, Graph, TypeError, Unary, Value};
 use loopfm::nn::{self, Built, Projections};
-use loopfm::tensor::{DType, Dim, Shape};
+use loopfm::tensor::{DType, Dim, HostTensor, Shape};
 
 use super::check::{Seen, Subject, leaves};
 use super::ops;
 use crate::support::graphs::for_random;
+use crate::support::hosts;
 use crate::support::models::{self, Golden};
 use crate::support::rng::Rng;
+use crate::support::terms::compare_gradients;
 
 #[test]
 fn exported_models() {
@@ -259,4 +261,32 @@ fn gradients_have_gradients() {
         .map(|(i, v)| (format!("g{i}"), *v))
         .collect();
     ops::check(&g, "gradients of a softmax layer");
+}
+
+#[test]
+fn single_precision_is_enough() {
+    let (mut worst, mut loose): (f64, Vec<String>) = (0.0, Vec::new());
+    for file in models::in_repository() {
+        let Golden { name, model, batch, .. } = models::load(&file);
+        let sizes = interp::sizes_of(&model.graph, &batch).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let wrt = leaves(&model.graph);
+        let subject = Subject::new(&name, &model.graph, (&model.weights, &batch, sizes), wrt);
+        let mut g = subject.backward.clone();
+        let named = subject.wrt.iter().zip(&subject.gradients);
+        g.outputs = named.map(|(x, dx)| (format!("gradient by {x}"), *dx)).collect();
+        let on = (&subject.weights, &subject.batch, sizes);
+        let single = interp::eval::<f32>(&g, on.0, on.1, on.2).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut single = hosts(&single);
+        let share = compare_gradients(&single, &g, on).unwrap_or_else(|e| panic!("{name}: {e}"));
+        worst = worst.max(share);
+        // One part in a thousand is too much, except where nearly all terms cancel.
+        for t in single.values_mut() {
+            *t = HostTensor::f32(&t.shape, t.as_f32().unwrap().iter().map(|x| x * 1.001).collect());
+        }
+        if compare_gradients(&single, &g, on).is_ok() {
+            loose.push(name);
+        }
+    }
+    assert!(loose.len() <= 3, "{loose:?}");
+    eprintln!("gradients in f32 take {worst:.3} of what is allowed; loose: {loose:?}");
 }

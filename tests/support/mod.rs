@@ -8,6 +8,7 @@ pub(crate) mod gpu;
 pub(crate) mod graphs;
 pub(crate) mod models;
 pub(crate) mod rng;
+pub(crate) mod terms;
 pub(crate) mod tiny;
 
 use indexmap::IndexMap;
