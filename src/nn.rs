@@ -7,8 +7,8 @@ mod attention;
 mod loss;
 
 pub use attention::{
-    Projections, masked_mean, masked_softmax, masked_sum, multi_head_attention, pairs, pooled, softmax,
-    target_attention,
+    Projections, masked_mean, masked_softmax, masked_sum, multi_head_attention, pairs, pairs_by_position, pooled,
+    softmax, target_attention,
 };
 pub use loss::{autoencoder, bce_with_logits, distillation, mean_over_rows, mse, scale_gradient, total};
 
@@ -175,6 +175,25 @@ pub fn beside(g: &mut Graph, parts: &[Value]) -> Built {
 /// # Errors
 /// See [`linear`].
 pub fn gru(g: &mut Graph, x: Value, input: (Value, Value), hidden: (Value, Value)) -> Built {
+    recurrent(g, x, input, hidden, None)
+}
+
+/// [`gru`] whose update gate, which here weighs the candidate and not the state, is multiplied by `attention [.., T]`:
+/// where that is zero the state stays. The cell of Deep Interest Evolution Networks.
+///
+/// # Errors
+/// See [`linear`].
+pub fn augru(g: &mut Graph, x: Value, input: (Value, Value), hidden: (Value, Value), attention: Value) -> Built {
+    recurrent(g, x, input, hidden, Some(attention))
+}
+
+fn recurrent(
+    g: &mut Graph,
+    x: Value,
+    input: (Value, Value),
+    hidden: (Value, Value),
+    attention: Option<Value>,
+) -> Built {
     let gates = linear(g, x, input.0, Some(input.1))?;
     let w = g.permute(hidden.0, &[1, 0])?;
     let mut state = g.shape(x).0.clone();
@@ -182,7 +201,9 @@ pub fn gru(g: &mut Graph, x: Value, input: (Value, Value), hidden: (Value, Value
     state.push(Dim::Fixed(extent(g, w, 0)));
     let zero = g.constant_f32(0.0)?;
     let zeros = g.broadcast(zero, &Shape(state))?;
-    g.apply(Op::Gru, &[gates, zeros, w, hidden.1])
+    let mut args = vec![gates, zeros, w, hidden.1];
+    args.extend(attention);
+    g.apply(Op::Gru, &args)
 }
 
 fn gated(g: &mut Graph, x: Value, alpha: Value, normal: Value) -> Built {

@@ -32,3 +32,4 @@ mod stepper;
 mod support;
 mod text;
 mod training_ops;
+mod zoo;

@@ -140,13 +140,9 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
     })
 }
 
-/// Whether kernels compute an operation: not those that only training needs, nor a GRU with attention.
+/// Whether kernels compute an operation: not those that only training needs.
 fn has_kernel(n: &Node) -> bool {
-    match n.op {
-        Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => false,
-        Op::Gru => n.args.len() == 4,
-        _ => true,
-    }
+    !matches!(n.op, Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad)
 }
 
 fn check_outputs(g: &Graph, rows: &[RowInfo]) -> Result<(), FuseError> {

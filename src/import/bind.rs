@@ -30,7 +30,8 @@ pub enum Problem {
 /// Compares the checkpoint's tensors with the graph's parameters; reads headers alone.
 ///
 /// # Errors
-/// [`Error::Mismatch`] with every tensor that is missing, unexpected, mis-shaped or mis-typed.
+/// [`Error::Mismatch`] with every tensor that is missing, unexpected (and not spare), mis-shaped or
+/// mis-typed.
 pub fn bind(checkpoint: &Checkpoint, graph: &Graph) -> Result<(), Error> {
     let seen: BTreeMap<&str, _> = checkpoint.entries().map(|e| (e.name.as_str(), e)).collect();
     let mut expected = BTreeSet::new();
@@ -59,7 +60,8 @@ pub fn bind(checkpoint: &Checkpoint, graph: &Graph) -> Result<(), Error> {
             }),
         }
     }
-    let unexpected = seen.values().filter(|e| !expected.contains(e.name.as_str()));
+    let wanted = |name: &str| expected.contains(name) || checkpoint.spare.contains(name);
+    let unexpected = seen.values().filter(|e| !wanted(&e.name));
     problems.extend(unexpected.map(|e| Problem::Unexpected {
         tensor: e.name.clone(),
         seen: format!("{} {:?}", e.dtype, e.shape),

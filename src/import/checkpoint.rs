@@ -1,6 +1,6 @@
 //! A checkpoint: one file, or the shards that an index names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// Free texts by key, of all shards together.
     pub metadata: BTreeMap<String, String>,
+    /// Tensors that a graph may leave unused.
+    pub spare: BTreeSet<String>,
     files: Vec<Shard>,
 }
 
@@ -64,6 +66,7 @@ impl Checkpoint {
         Ok(Self {
             metadata: index::joined_metadata(&mut files)?,
             path: path.to_path_buf(),
+            spare: BTreeSet::new(),
             files,
         })
     }

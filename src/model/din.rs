@@ -1,9 +1,9 @@
 //! Deep Interest Network.
 //!
-//! A target is compared with every position of a history. `history.of` lists what both are made of: a field (the history
+//! A target is compared with every event of a history. `history.of` lists what both are made of: a field (the history
 //! then is ids and shares the field's table) or a dense input (the history then is vectors, such as the embeddings that a
-//! foundation model has left). The tower reads all fields' embeddings, the pooled history and the dense inputs, side by
-//! side in this order.
+//! foundation model has left). The scores of the events, or with `attention.softmax` their shares, weigh the events; the
+//! tower reads all fields' embeddings, the pooled histories and the dense inputs, side by side in this order.
 //!
 //! | input | type |
 //! |---|---|
@@ -21,107 +21,36 @@
 //! | `attention.out.weight`, `attention.out.bias` | `[1, in]`, `[1]` |
 //! | `mlp.<i>.weight`, `mlp.<i>.bias`, those of the activation | `[out, in]`, `[out]` |
 //! | `out.weight`, `out.bias` | `[1, H]`, `[1]` |
+//!
+//! G. Zhou and others, "Deep Interest Network for Click-Through Rate Prediction", 2018.
 
-use serde::Deserialize;
-
-use super::parts::{Activation, Dense, Field, List, Parts, Width};
-use super::{Fault, read};
-use crate::ir::{Graph, Value};
+use super::features::Features;
+use super::parts::{Built, Parts};
+use super::sections::{Activation, Attention};
+use super::spec::Spec;
+use super::{Fault, Trunk};
+use crate::ir::Value;
 use crate::nn;
-use crate::tensor::DType;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Config {
-    #[serde(rename = "architecture")]
-    _architecture: String,
-    fields: List<Field>,
-    #[serde(default)]
-    dense: List<Dense>,
-    history: History,
-    attention: Attention,
-    mlp: List<Width>,
-    #[serde(default)]
-    activation: Activation,
+pub(super) const READS: &[&str] = &["attention", "mlp", "activation", "dropout", "batch_norm"];
+
+pub(super) fn build(spec: &Spec, p: &mut Parts) -> Result<Trunk, Fault> {
+    let features = Features::of(p, spec)?;
+    let attention = spec.attention(&["softmax"])?;
+    let mut histories = Vec::new();
+    for s in features.some_sequences(p, spec)? {
+        let prefix = s.prefix("attention");
+        histories.push(attend(p, &prefix, s.target, s.events, s.mask, &attention)?);
+    }
+    features.deep(p, spec, &histories)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct History {
-    length: Width,
-    of: List<String>,
-    #[serde(default)]
-    per_request: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Attention {
-    layers: List<Width>,
-    #[serde(default)]
-    activation: Activation,
-    #[serde(default)]
-    softmax: bool,
-}
-
-pub(super) fn build(config: &str) -> Result<Graph, Fault> {
-    let c: Config = read(config)?;
-    let mut p = Parts::new();
-    let mut fields = Vec::new();
-    for field in &c.fields.0 {
-        let ids = p.input(&field.name, DType::I32, &[], field.per_request)?;
-        fields.push((field, p.embedding(field, ids)?));
-    }
-    let mut dense = Vec::new();
-    for d in &c.dense.0 {
-        dense.push((d, p.input(&d.name, DType::F32, &[d.width.0], d.per_request)?));
-    }
-    let (mut targets, mut events) = (Vec::new(), Vec::new());
-    for name in &c.history.of.0 {
-        let (target, event) = event(&mut p, &c.history, name, &fields, &dense)?;
-        targets.push(target);
-        events.push(event);
-    }
-    if events.is_empty() {
-        return Err(Fault::Config("`history.of` is empty".into()));
-    }
-    let mask = p.input("hist_mask", DType::Bool, &[c.history.length.0], c.history.per_request)?;
-    let pooled = p.scoped("attention", |p| attention(p, &targets, &events, mask, &c.attention))?;
-    let mut parts: Vec<Value> = fields.iter().map(|(_, x)| *x).collect();
-    parts.push(pooled);
-    parts.extend(dense.iter().map(|(_, x)| *x));
-    let x = p.beside(&parts)?;
-    let hidden = p.tower("mlp", x, &c.mlp.0, c.activation)?;
-    p.finish(hidden)
-}
-
-/// What `name` is for the target and for every position of the history.
-fn event(
-    p: &mut Parts,
-    history: &History,
-    name: &str,
-    fields: &[(&Field, Value)],
-    dense: &[(&Dense, Value)],
-) -> Result<(Value, Value), Fault> {
-    let input = format!("hist_{name}");
-    let (length, per_request) = (history.length.0, history.per_request);
-    if let Some((field, target)) = fields.iter().find(|(f, _)| f.name == name) {
-        let ids = p.input(&input, DType::I32, &[length], per_request)?;
-        return Ok((*target, p.embedding(field, ids)?));
-    }
-    if let Some((d, target)) = dense.iter().find(|(d, _)| d.name == name) {
-        let vectors = p.input(&input, DType::F32, &[length, d.width.0], per_request)?;
-        return Ok((*target, vectors));
-    }
-    Err(Fault::Config(format!(
-        "`history.of` names `{name}`, which is neither a field nor dense"
-    )))
-}
-
-fn attention(p: &mut Parts, targets: &[Value], events: &[Value], mask: Value, c: &Attention) -> Result<Value, Fault> {
-    let (q, k) = (p.beside(targets)?, p.beside(events)?);
-    let pairs = nn::pairs(&mut p.graph, q, k)?;
-    let x = p.tower("attention", pairs, &c.layers.0, c.activation)?;
-    let scores = p.linear("attention.out", x, 1)?;
-    Ok(nn::pooled(&mut p.graph, scores, k, mask, c.softmax)?)
+/// Events `[rows, T, K]` weighted by their scores against the target `[rows, K]`, and summed.
+pub(super) fn attend(p: &mut Parts, prefix: &str, target: Value, events: Value, mask: Value, a: &Attention) -> Built {
+    p.scoped(prefix, |p| {
+        let pairs = nn::pairs(&mut p.graph, target, events)?;
+        let scores = p.score(prefix, pairs, a, Activation::Relu)?;
+        let softmax = a.softmax.unwrap_or(false);
+        Ok(nn::pooled(&mut p.graph, scores, events, mask, softmax)?)
+    })
 }

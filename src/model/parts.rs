@@ -1,131 +1,67 @@
-//! What architectures have in common: sizes with bounds, named inputs and parameters, embeddings, towers.
+//! A model in the making: its graph, and the names of inputs, parameters and hidden layers that it has given away.
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 
-use super::Fault;
-use crate::ir::{Graph, REQUEST_OF_ROW, Unary, Value};
+use super::init::{Init, Parameter};
+use super::sections::Field;
+use super::{Fault, Mode};
+use crate::ir::{Graph, REQUEST_OF_ROW, Value};
 use crate::nn;
 use crate::tensor::{DType, Dim, Shape};
 
-/// Most fields, inputs or layers in a list.
-const MAX_LIST: usize = 1024;
-
-/// The extent of an axis. Bounds keep every product of a model's sizes far from overflow.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "u64")]
-pub(super) struct Size<const MAX: usize>(pub(super) usize);
-
-/// Neurons, embedding widths, positions.
-pub(super) type Width = Size<65_536>;
-/// Rows of a table.
-pub(super) type Vocabulary = Size<{ 1 << 31 }>;
-
-impl<const MAX: usize> TryFrom<u64> for Size<MAX> {
-    type Error = String;
-
-    fn try_from(n: u64) -> Result<Self, String> {
-        match usize::try_from(n) {
-            Ok(n) if (1..=MAX).contains(&n) => Ok(Self(n)),
-            _ => Err(format!("{n} is not within 1..={MAX}")),
-        }
-    }
-}
-
-/// A list of bounded length.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
-pub(super) struct List<T>(pub(super) Vec<T>);
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> TryFrom<Vec<T>> for List<T> {
-    type Error = String;
-
-    fn try_from(list: Vec<T>) -> Result<Self, String> {
-        if list.len() <= MAX_LIST {
-            Ok(Self(list))
-        } else {
-            Err(format!("{} items, at most {MAX_LIST} are read", list.len()))
-        }
-    }
-}
-
-/// A categorical feature: input `name`, i32, table `embedding.<name>.weight`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Field {
-    pub(super) name: String,
-    pub(super) vocabulary: Vocabulary,
-    pub(super) width: Width,
-    /// The feature belongs to the request, not to each candidate.
-    #[serde(default)]
-    pub(super) per_request: bool,
-}
-
-/// A numeric feature: input `name`, f32, used as it is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Dense {
-    pub(super) name: String,
-    pub(super) width: Width,
-    #[serde(default)]
-    pub(super) per_request: bool,
-}
-
-/// What follows a hidden layer; `p` is the layer's prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Activation {
-    /// No parameters.
-    #[default]
-    Relu,
-    /// `<p>.prelu.weight [1]`.
-    Prelu,
-    /// `<p>.dice.alpha`, `<p>.dice.running_mean`, `<p>.dice.running_var`, each as wide as the layer; eps 1e-9.
-    Dice,
-    /// No parameters.
-    Silu,
-    /// No parameters.
-    Gelu,
-    /// No parameters.
-    Sigmoid,
-    /// No parameters.
-    Tanh,
-}
-
-/// A graph under construction and the names it has given away.
+/// A graph under construction.
 pub(super) struct Parts {
     pub(super) graph: Graph,
+    pub(super) mode: Mode,
+    pub(super) parameters: IndexMap<String, Parameter>,
+    /// Layers that may become outputs.
+    pub(super) hidden: Vec<(String, Value)>,
+    /// New values of statistics.
+    pub(super) next: Vec<(String, Value)>,
+    /// Dropouts so far.
+    streams: u32,
     taken: BTreeSet<String>,
     request_of_row: Option<Value>,
 }
 
-type Built = Result<Value, Fault>;
+pub(super) type Built = Result<Value, Fault>;
 
 impl Parts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(mode: Mode) -> Self {
         Self {
             graph: Graph::new(),
+            mode,
+            parameters: IndexMap::new(),
+            hidden: Vec::new(),
+            next: Vec::new(),
+            streams: 0,
             taken: BTreeSet::new(),
             request_of_row: None,
         }
     }
 
-    /// An input with these extents after the batch axis, seen per row whichever side it belongs to.
+    pub(super) fn training(&self) -> bool {
+        self.mode == Mode::Train
+    }
+
+    /// An input with these extents after the batch axis, seen per row whichever side it belongs to. In training every row
+    /// brings its own.
     pub(super) fn input(&mut self, name: &str, dtype: DType, extents: &[usize], per_request: bool) -> Built {
-        let odd = name.is_empty() || name.len() > 256 || name.chars().any(char::is_control) || name == REQUEST_OF_ROW;
+        let odd = name.is_empty()
+            || name.len() > 256
+            || name.chars().any(char::is_control)
+            || name.starts_with("step.")
+            || name == REQUEST_OF_ROW;
         if odd {
             return Err(Fault::Config(format!("{name:?} cannot name an input")));
         }
         if !self.taken.insert(name.to_owned()) {
             return Err(Fault::Config(format!("input `{name}` is defined twice")));
         }
+        let per_request = per_request && !self.training();
         let batch = if per_request { Dim::Requests(1) } else { Dim::Rows(1) };
         let rest = extents.iter().map(|&n| Dim::Fixed(n));
         let shape = Shape(std::iter::once(batch).chain(rest).collect());
@@ -143,67 +79,60 @@ impl Parts {
         Ok(self.graph.gather(own, index)?)
     }
 
+    /// A scalar of the training step.
+    pub(super) fn scalar(&mut self, name: &str, dtype: DType) -> Built {
+        Ok(self.graph.input(name, dtype, Shape(Vec::new()))?)
+    }
+
+    /// A stream of random numbers that no other dropout of this model draws from.
+    pub(super) fn stream(&mut self) -> u32 {
+        self.streams += 1;
+        self.streams - 1
+    }
+
+    /// A trained parameter; the same one where the name is known already.
+    pub(super) fn param(&mut self, name: &str, extents: &[usize], init: Init) -> Built {
+        self.declare(name, extents, init, true)?;
+        Ok(self.graph.param(name, extents)?)
+    }
+
+    /// A statistic: a parameter that batches change, not gradients.
+    pub(super) fn statistic(&mut self, name: &str, extents: &[usize], init: Init) -> Built {
+        self.declare(name, extents, init, false)?;
+        Ok(self.graph.param(name, extents)?)
+    }
+
+    /// Makes a parameter known without using it.
+    pub(super) fn declare(&mut self, name: &str, extents: &[usize], init: Init, trained: bool) -> Result<(), Fault> {
+        let made = Parameter {
+            shape: extents.to_vec(),
+            init,
+            trained,
+        };
+        match self.parameters.entry(name.to_owned()) {
+            Entry::Occupied(known) if *known.get() != made => Err(Fault::Config(format!(
+                "tensor `{name}` is needed in two shapes: names of features clash"
+            ))),
+            Entry::Occupied(_) => Ok(()),
+            Entry::Vacant(place) => {
+                place.insert(made);
+                Ok(())
+            }
+        }
+    }
+
     /// Rows of a field's table.
     pub(super) fn embedding(&mut self, field: &Field, ids: Value) -> Built {
         let name = format!("embedding.{}", field.name);
-        self.scoped(&name, |p| {
-            let table = p.param(&format!("{name}.weight"), &[field.vocabulary.0, field.width.0])?;
+        self.lookup(&name, [field.vocabulary.0, field.width.0], Init::EMBEDDING, ids)
+    }
+
+    /// Rows of the table `<prefix>.weight`.
+    pub(super) fn lookup(&mut self, prefix: &str, extents: [usize; 2], init: Init, ids: Value) -> Built {
+        self.scoped(prefix, |p| {
+            let table = p.param(&format!("{prefix}.weight"), &extents, init)?;
             Ok(p.graph.gather(table, ids)?)
         })
-    }
-
-    /// `<prefix>.weight [out, in]` and `<prefix>.bias [out]` applied to the last axis.
-    pub(super) fn linear(&mut self, prefix: &str, x: Value, out: usize) -> Built {
-        let width = self.width(x);
-        self.scoped(prefix, |p| {
-            let w = p.param(&format!("{prefix}.weight"), &[out, width])?;
-            let b = p.param(&format!("{prefix}.bias"), &[out])?;
-            Ok(nn::linear(&mut p.graph, x, w, Some(b))?)
-        })
-    }
-
-    /// Layers `<prefix>.0`, `<prefix>.1`, ... of these widths, each followed by the activation.
-    pub(super) fn tower(&mut self, prefix: &str, mut x: Value, widths: &[Width], activation: Activation) -> Built {
-        for (i, out) in widths.iter().enumerate() {
-            let layer = format!("{prefix}.{i}");
-            x = self.linear(&layer, x, out.0)?;
-            x = self.scoped(&layer, |p| p.activated(&layer, x, activation))?;
-        }
-        Ok(x)
-    }
-
-    fn activated(&mut self, prefix: &str, x: Value, activation: Activation) -> Built {
-        let width = self.width(x);
-        Ok(match activation {
-            Activation::Relu => nn::relu(&mut self.graph, x)?,
-            Activation::Silu => nn::silu(&mut self.graph, x)?,
-            Activation::Gelu => nn::gelu(&mut self.graph, x)?,
-            Activation::Sigmoid => self.graph.unary(Unary::Sigmoid, x)?,
-            Activation::Tanh => self.graph.unary(Unary::Tanh, x)?,
-            Activation::Prelu => {
-                let alpha = self.param(&format!("{prefix}.prelu.weight"), &[1])?;
-                nn::prelu(&mut self.graph, x, alpha)?
-            }
-            Activation::Dice => {
-                let mut own = |name: &str| self.param(&format!("{prefix}.dice.{name}"), &[width]);
-                let (alpha, mean, var) = (own("alpha")?, own("running_mean")?, own("running_var")?);
-                nn::dice(&mut self.graph, x, alpha, mean, var, 1e-9)?
-            }
-        })
-    }
-
-    /// Outputs `prob [rows]`, `logit [rows]` and `hidden [rows, H]`; the last layer is `out`.
-    pub(super) fn finish(mut self, hidden: Value) -> Result<Graph, Fault> {
-        let logit = self.linear("out", hidden, 1)?;
-        let logit = self.graph.reshape(logit, &Shape(vec![Dim::Rows(1)]))?;
-        let prob = self.graph.unary(Unary::Sigmoid, logit)?;
-        let named = [("prob", prob), ("logit", logit), ("hidden", hidden)];
-        self.graph.outputs = named.map(|(name, v)| (name.to_owned(), v)).to_vec();
-        Ok(self.graph)
-    }
-
-    pub(super) fn param(&mut self, name: &str, extents: &[usize]) -> Built {
-        Ok(self.graph.param(name, extents)?)
     }
 
     /// Values side by side; there must be one.
@@ -212,6 +141,25 @@ impl Parts {
             return Err(Fault::Config("the model has no inputs".into()));
         }
         Ok(nn::beside(&mut self.graph, parts)?)
+    }
+
+    /// Names a hidden layer.
+    pub(super) fn point(&mut self, name: &str, x: Value) {
+        self.hidden.push((name.to_owned(), x));
+    }
+
+    /// The hidden layer of a name.
+    pub(super) fn found(&self, section: &str, name: &str) -> Built {
+        match self.hidden.iter().find(|(known, _)| known == name) {
+            Some((_, x)) => Ok(*x),
+            None => {
+                let known: Vec<String> = self.hidden.iter().map(|(known, _)| format!("`{known}`")).collect();
+                Err(Fault::Config(format!(
+                    "`{section}` names `{name}`, hidden layers are {}",
+                    known.join(", ")
+                )))
+            }
+        }
     }
 
     /// Extent of the last axis.

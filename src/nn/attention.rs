@@ -85,6 +85,14 @@ pub fn target_attention(
 /// See [`linear`].
 pub fn pairs(g: &mut Graph, q: Value, k: Value) -> Built {
     let q = with_axis(g, q, last(g, q))?;
+    pairs_by_position(g, q, k)
+}
+
+/// [`pairs`] whose `q [.., T, D]` may differ from position to position.
+///
+/// # Errors
+/// See [`linear`].
+pub fn pairs_by_position(g: &mut Graph, q: Value, k: Value) -> Built {
     let q = g.broadcast(q, &g.shape(k).clone())?;
     let difference = g.binary(Binary::Sub, q, k)?;
     let product = g.binary(Binary::Mul, q, k)?;

@@ -239,7 +239,13 @@ impl Emitter<'_> {
         self.line(&format!("let reset = sigmoid_1({} + gate0);", xs[0]));
         self.line(&format!("let update = sigmoid_1({} + gate1);", xs[1]));
         self.line(&format!("let fresh = tanh_1({} + reset * gate2);", xs[2]));
-        self.line(&format!("let next = fresh + update * ({own} - fresh);"));
+        match args.get(4) {
+            None => self.line(&format!("let next = fresh + update * ({own} - fresh);")),
+            Some(attention) => {
+                let e = self.eval(*attention, &at(&l, std::slice::from_ref(&t)), 1, &row);
+                self.line(&format!("let next = {own} + {} * update * (fresh - {own});", e.text));
+            }
+        }
         self.store(anchor, home, &at(&l, &[t, j]), 1, "next", &row);
         self.close(&header);
         self.line("workgroupBarrier();");

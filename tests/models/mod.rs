@@ -166,8 +166,8 @@ fn a_configuration_may_lie_inside_the_file() {
 fn configurations_are_refused_by_name() {
     let cases = [
         (
-            DCN.replace("dcnv2", "dmin"),
-            "unknown architecture `dmin`, known are `dcnv2`, `din`",
+            DCN.replace("dcnv2", "dcnv3"),
+            "unknown architecture `dcnv3`, known are `fm`, `fmfm`, `deepfm`, `dcnv2`, `din`, `dien`, `dmr`, `dmin`",
         ),
         (DCN.replace("cross", "kross"), "unknown field `kross`"),
         (
@@ -183,7 +183,10 @@ fn configurations_are_refused_by_name() {
             "65537 is not within 1..=65536",
         ),
         (DCN.replace(r#""width": 4"#, r#""width": -4"#), "-4"),
-        (DCN.replace(r#""layers": 2"#, r#""layers": 2000"#), "2000 cross layers"),
+        (
+            DCN.replace(r#""layers": 2"#, r#""layers": 2000"#),
+            "2000 is not within 1..=1024",
+        ),
         (DCN.replace("item", "user"), "input `user` is defined twice"),
         (DCN.replace("item", "request_of_row"), "cannot name an input"),
         (DCN.replace("item", "a\\nb"), "cannot name an input"),

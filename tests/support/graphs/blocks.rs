@@ -65,19 +65,30 @@ fn batch_norm(b: &mut Build, x: Value) -> Option<Value> {
     affine(b, x, n)
 }
 
-/// Over the last axis but one, with a first state that is a parameter.
+/// Over the last axis but one, with a first state that is a parameter; every other time with attention.
 fn gru(b: &mut Build, x: Value) -> Option<Value> {
     let steps = b.graph.shape(x).rank().checked_sub(2).filter(|a| *a > 0)?;
     b.fixed_axis(x, steps)?;
     let h = b.rng.pick(&[1, 3, 4, 8, 17, 32]);
     let mut lead = b.shape(x).0[..steps].to_vec();
+    let attention = if b.rng.one_in(2) { Some(of_lines(b, x)?) } else { None };
     let x = b.linear(x, 3 * h)?;
     let w = b.param(&[h, 3 * h], (1.0 / h as f32).sqrt());
     let bias = b.param(&[3 * h], 0.5);
     let h0 = b.param(&[h], 1.0);
     lead.push(Dim::Fixed(h));
     let h0 = b.broadcast(h0, &Shape(lead))?;
-    b.apply(Op::Gru, &[x, h0, w, bias])
+    let args: Vec<Value> = [x, h0, w, bias].into_iter().chain(attention).collect();
+    b.apply(Op::Gru, &args)
+}
+
+/// A number within 0..1 for each line of the last axis.
+fn of_lines(b: &mut Build, x: Value) -> Option<Value> {
+    let score = b.linear(x, 1)?;
+    let score = b.unary(Unary::Sigmoid, score)?;
+    let mut dims = b.shape(score).0;
+    dims.pop();
+    b.reshape(score, Shape(dims))
 }
 
 /// Zero after a length that each row has: `iota < length`.

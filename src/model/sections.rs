@@ -1,0 +1,310 @@
+//! The sections of a [`Spec`](super::Spec), their bounds and their defaults.
+
+use serde::Deserialize;
+
+/// Most fields, inputs or layers in a list.
+const MAX_LIST: usize = 1024;
+
+/// The extent of an axis. Bounds keep every product of a model's sizes far from overflow.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Size<const MAX: usize>(pub(super) usize);
+
+/// Neurons, embedding widths, positions.
+pub(super) type Width = Size<65_536>;
+/// Rows of a table.
+pub(super) type Vocabulary = Size<{ 1 << 31 }>;
+/// Heads of an attention.
+pub(super) type Heads = Size<64>;
+
+impl<const MAX: usize> TryFrom<u64> for Size<MAX> {
+    type Error = String;
+
+    fn try_from(n: u64) -> Result<Self, String> {
+        match usize::try_from(n) {
+            Ok(n) if (1..=MAX).contains(&n) => Ok(Self(n)),
+            _ => Err(format!("{n} is not within 1..={MAX}")),
+        }
+    }
+}
+
+/// Width of a position's embedding; 0 for none.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Position(pub(super) usize);
+
+impl TryFrom<u64> for Position {
+    type Error = String;
+
+    fn try_from(n: u64) -> Result<Self, String> {
+        match usize::try_from(n) {
+            Ok(n) if n <= 65_536 => Ok(Self(n)),
+            _ => Err(format!("{n} is not within 0..=65536")),
+        }
+    }
+}
+
+/// A share of what is dropped: at least 0, below 1.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(try_from = "f32")]
+pub(super) struct Rate(pub(super) f32);
+
+impl TryFrom<f32> for Rate {
+    type Error = String;
+
+    fn try_from(x: f32) -> Result<Self, String> {
+        if (0.0..1.0).contains(&x) {
+            Ok(Self(x))
+        } else {
+            Err(format!("dropout {x} is not within 0..1"))
+        }
+    }
+}
+
+/// A list of bounded length.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> TryFrom<Vec<T>> for List<T> {
+    type Error = String;
+
+    fn try_from(list: Vec<T>) -> Result<Self, String> {
+        if list.len() <= MAX_LIST {
+            Ok(Self(list))
+        } else {
+            Err(format!("{} items, at most {MAX_LIST} are read", list.len()))
+        }
+    }
+}
+
+/// A categorical feature: input `name`, i32, table `embedding.<name>.weight [vocabulary, width]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) vocabulary: Vocabulary,
+    pub(super) width: Width,
+    /// The feature belongs to the request, not to each candidate.
+    #[serde(default)]
+    pub(super) per_request: bool,
+}
+
+/// A numeric feature: input `name`, f32.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dense {
+    pub(super) name: String,
+    pub(super) width: Width,
+    /// Width of a linear map, `embedding.<name>.weight [embedding, width]`; without it numbers are used as they are.
+    pub(super) embedding: Option<Width>,
+    #[serde(default)]
+    pub(super) per_request: bool,
+}
+
+/// A raw behaviour sequence: inputs `<name>_<item>`, one for each item, and `<name>_mask`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct History {
+    /// `hist` where it is left out.
+    pub(super) name: Option<String>,
+    pub(super) length: Width,
+    /// Fields and dense inputs that its events are made of; tables are shared.
+    pub(super) of: List<String>,
+    /// How models without attention see it.
+    #[serde(default)]
+    pub(super) pooling: Pooling,
+    #[serde(default)]
+    pub(super) per_request: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Pooling {
+    #[default]
+    Mean,
+    Sum,
+}
+
+/// Embeddings of past events: inputs `loopfm f32[rows, T, width]` and `loopfm_mask bool[rows, T]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoopFm {
+    pub(super) length: Width,
+    pub(super) width: Width,
+    #[serde(default)]
+    pub(super) encoder: Encoder,
+    /// Fields and dense inputs of the query; without it those of the first history.
+    #[serde(default)]
+    pub(super) target: List<String>,
+    /// Of `dmin`: 4.
+    pub(super) heads: Option<Heads>,
+    /// Of `dmin`: 8.
+    pub(super) position: Option<Position>,
+    /// The scoring tower of `din` and `dmin`: 80, 40.
+    pub(super) layers: Option<List<Width>>,
+    #[serde(default)]
+    pub(super) per_request: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Encoder {
+    Mean,
+    Sum,
+    Din,
+    #[default]
+    Dmin,
+}
+
+/// The code of hidden layers that a foundation model leaves for others.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Autoencoder {
+    /// Hidden layers, side by side: `mlp.0`.
+    pub(super) of: Option<List<String>>,
+    /// Layers between these and the code, mirrored in the decoder: 128.
+    pub(super) layers: Option<List<Width>>,
+    /// Of the code.
+    pub(super) width: Width,
+    /// Widths below it that shall be codes too, each with a decoder of its own.
+    #[serde(default)]
+    pub(super) prefixes: List<Width>,
+}
+
+/// A second head on the same backbone, trained by a teacher alone.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Distillation {
+    /// What the head's gradient is multiplied by where it enters the backbone.
+    #[serde(default = "one")]
+    pub(super) gradient_scale: f32,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// What follows a hidden layer; `p` is the layer's prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Activation {
+    /// No parameters.
+    #[default]
+    Relu,
+    /// `<p>.prelu.weight [1]`.
+    Prelu,
+    /// `<p>.dice.alpha`, `<p>.dice.running_mean`, `<p>.dice.running_var`, each as wide as the layer; eps 1e-9.
+    Dice,
+    /// No parameters.
+    Silu,
+    /// No parameters.
+    Gelu,
+    /// No parameters.
+    Sigmoid,
+    /// No parameters.
+    Tanh,
+}
+
+/// Where a tower normalises by statistics of the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Norm {
+    #[default]
+    None,
+    /// Before each activation: `<p>.norm`.
+    Each,
+    /// What the tower reads: `mlp.norm`.
+    Once,
+}
+
+/// How a history's events are scored against the target.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Attention {
+    /// Of the scoring tower: 512, 256.
+    pub(super) layers: Option<List<Width>>,
+    pub(super) activation: Option<Activation>,
+    #[serde(default)]
+    pub(super) dropout: Rate,
+    pub(super) softmax: Option<bool>,
+    pub(super) score: Option<Score>,
+    pub(super) position: Option<Position>,
+}
+
+/// What DIEN compares interests and target by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Score {
+    #[default]
+    Mlp,
+    Bilinear,
+    Dot,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cross {
+    pub(super) layers: Size<1024>,
+    pub(super) rank: Option<Width>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Structure {
+    #[default]
+    Parallel,
+    Stacked,
+}
+
+/// What FmFM weighs the product of two fields by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Interaction {
+    #[default]
+    Vectorized,
+    Matrixed,
+}
+
+/// DMIN's heads.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Interests {
+    pub(super) heads: Heads,
+    /// A layer of self-attention before them.
+    pub(super) refiner: bool,
+    pub(super) layer_norm: bool,
+}
+
+impl Default for Interests {
+    fn default() -> Self {
+        Self {
+            heads: Size(1),
+            refiner: false,
+            layer_norm: true,
+        }
+    }
+}
+
+/// Which of DMR's two numbers the tower reads.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Relevance {
+    pub(super) user_to_item: bool,
+    pub(super) item_to_item: bool,
+}
+
+impl Default for Relevance {
+    fn default() -> Self {
+        Self {
+            user_to_item: true,
+            item_to_item: false,
+        }
+    }
+}

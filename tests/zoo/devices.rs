@@ -1,0 +1,119 @@
+//! Inference of every model: how many dispatches it takes, and that devices agree with the interpreter.
+
+use loopfm::bundle::{Bundle, Precision};
+use loopfm::compile::{Options, compile};
+use loopfm::interp::{self, Rounding};
+use loopfm::model::Mode;
+use loopfm::session::{DeviceChoice, Session, SessionOptions};
+use loopfm::tensor::{Sizes, Tensors};
+
+use super::{ADDITIONS, ARCHITECTURES, batch, network, spec, weights};
+use crate::support::compare::within;
+
+const SIZES: Sizes = Sizes { rows: 5, requests: 2 };
+
+/// A model at inference with its own parameters alone.
+struct Model {
+    name: String,
+    graph: loopfm::ir::Graph,
+    weights: Tensors,
+    batch: Tensors,
+}
+
+fn models() -> impl Iterator<Item = Model> {
+    let all = ARCHITECTURES
+        .into_iter()
+        .flat_map(|a| ADDITIONS.map(|(name, more)| (a, name, more)));
+    all.map(|(architecture, name, more)| {
+        let network = network(&spec(architecture, more), Mode::Eval);
+        let all = weights(&network, 11);
+        let own = network
+            .graph
+            .params()
+            .map(|(_, name, _)| (name.to_owned(), all[name].clone()));
+        let weights = own.collect();
+        Model {
+            name: format!("{architecture} {name}"),
+            weights,
+            batch: batch(&network.graph, SIZES, 12),
+            graph: network.graph,
+        }
+    })
+}
+
+fn compiled(m: &Model, precision: Precision) -> Bundle {
+    compile("model", &m.graph, &m.weights, &Options::new(precision))
+        .unwrap_or_else(|e| panic!("{}: {e}\n{}", m.name, m.graph))
+}
+
+fn bounds(m: &Model, rounding: Rounding) -> indexmap::IndexMap<String, interp::Bound> {
+    interp::bounds(&m.graph, &m.weights, &m.batch, SIZES, rounding).unwrap_or_else(|e| panic!("{}: {e}", m.name))
+}
+
+#[test]
+fn models_take_few_dispatches() {
+    for m in models() {
+        let bundle = compiled(&m, Precision::F16);
+        let most = bundle
+            .manifest
+            .variants
+            .iter()
+            .map(|v| v.kernels.len())
+            .max()
+            .unwrap_or(0);
+        eprintln!("{}: {most} dispatches", m.name);
+        assert!(most <= 9, "{} takes {most} dispatches", m.name);
+    }
+}
+
+#[test]
+fn models_run_on_the_cpu() {
+    for m in models() {
+        let options = SessionOptions {
+            device: DeviceChoice::Cpu,
+            ..SessionOptions::default()
+        };
+        let session =
+            Session::open(&compiled(&m, Precision::F32), &options).unwrap_or_else(|e| panic!("{}: {e}", m.name));
+        let got = session.run(&m.batch).unwrap_or_else(|e| panic!("{}: {e}", m.name));
+        within(&got, &bounds(&m, Rounding::GPU)).unwrap_or_else(|e| panic!("{}: {e}", m.name));
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn models_run_on_the_gpu() {
+    use loopfm::bundle::Rung;
+    use loopfm::run::{self, Runtime, VariantChoice};
+
+    let Some(device) = crate::support::gpu::gpu() else {
+        return;
+    };
+    for m in models() {
+        for (precision, rungs, rounding) in [
+            (Precision::F32, &[Rung::F32][..], Rounding::GPU),
+            (
+                Precision::F16,
+                &[Rung::Packed, Rung::Native][..],
+                Rounding::GPU_F16_WEIGHTS,
+            ),
+        ] {
+            let bundle = compiled(&m, precision);
+            let bounds = bounds(&m, rounding);
+            for rung in rungs.iter().filter(|r| **r != Rung::Native || device.report().f16) {
+                let options = run::Options {
+                    variant: VariantChoice {
+                        rung: Some(*rung),
+                        profile: None,
+                    },
+                    ..run::Options::default()
+                };
+                let runtime = Runtime::open(device.clone(), &bundle, &options);
+                let got = runtime
+                    .and_then(|r| r.run(&m.batch))
+                    .unwrap_or_else(|e| panic!("{} {rung:?}: {e}", m.name));
+                within(&got, &bounds).unwrap_or_else(|e| panic!("{} {rung:?}: {e}", m.name));
+            }
+        }
+    }
+}
