@@ -76,7 +76,7 @@
 //! | 2 | [`pieces`] | a training step cut where it leaves the batch for tables |
 //! | 2 | [`run`] | kernels on a device through wgpu |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
-//! | 3 | [`model`] | architectures that a `config.json` may name |
+//! | 3 | [`model`] | architectures: from a specification to a graph, for inference or a training step |
 //! | 3 | [`simplify`] | rewriting by algebra |
 //! | 3 | [`wgsl`] | groups as shaders |
 //! | 4 | [`compile`](mod@compile) | the pipeline |

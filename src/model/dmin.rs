@@ -19,7 +19,6 @@
 //!
 //! Z. Xiao and others, "Deep Multi-Interest Network for Click-through Rate Prediction", 2020.
 
-use super::dmr::{iota, position, spread};
 use super::features::Features;
 use super::init::Init;
 use super::parts::{Built, Parts};
@@ -78,7 +77,7 @@ pub(super) fn interests(
     let (length, width) = sizes(p, events);
     let qkv = p.linear_unbiased(&format!("{prefix}.qkv"), events, 3 * width)?;
     let mixed = p.scoped(prefix, |p| mixed(p, qkv, mask, like))?;
-    let target = spread(p, target, length)?;
+    let target = p.spread(target, length)?;
     let mut interests = Vec::new();
     for h in 0..like.heads {
         let prefix = format!("{prefix}.{h}");
@@ -97,7 +96,7 @@ pub(super) fn interests(
 /// Attention of a target, at every position `[rows, T, K]`, to a head's sequence.
 fn attended(p: &mut Parts, prefix: &str, x: Value, target: Value, mask: Value, like: &Heads) -> Built {
     let (length, width) = sizes(p, x);
-    let query = match position(p, prefix, length, like.position)? {
+    let query = match p.position(prefix, length, like.position)? {
         Some(position) => {
             let query = p.beside(&[target, position])?;
             p.linear(&format!("{prefix}.query"), query, width)?
@@ -164,8 +163,8 @@ fn mixed(p: &mut Parts, qkv: Value, mask: Value, like: &Heads) -> Built {
 
 /// Whether position i, the last axis but one, sees position j: itself, and events before it. `[rows, 1, T, T]`.
 fn visible(p: &mut Parts, mask: Value, length: usize) -> Built {
+    let j = p.numbers(length)?;
     let g = &mut p.graph;
-    let j = iota(g, length)?;
     let i = g.reshape(j, &Shape::fixed(&[length, 1]))?;
     let (itself, before) = (g.binary(Binary::Eq, i, j)?, g.binary(Binary::Gt, i, j)?);
     let event = g.reshape(mask, &row_shape(&[1, 1, length]))?;

@@ -25,9 +25,9 @@ use super::parts::{Built, Parts};
 use super::sections::{Activation, Attention};
 use super::spec::Spec;
 use super::{Fault, Trunk};
-use crate::ir::{Binary, Fold, Op, Value};
+use crate::ir::{Binary, Fold, Value};
 use crate::nn;
-use crate::tensor::{DType, Dim, Shape};
+use crate::tensor::{Dim, Shape};
 
 pub(super) const READS: &[&str] = &["attention", "relevance", "mlp", "activation", "dropout", "batch_norm"];
 
@@ -56,12 +56,12 @@ pub(super) fn build(spec: &Spec, p: &mut Parts) -> Result<Trunk, Fault> {
 fn item_net(p: &mut Parts, s: &Sequence, a: &Attention) -> Result<(Value, Value), Fault> {
     let prefix = s.prefix("attention");
     p.scoped(&prefix, |p| {
-        let target = spread(p, s.target, s.length())?;
+        let target = p.spread(s.target, s.length())?;
         let query = match positions(p, &prefix, s, a)? {
             Some(position) => p.beside(&[target, position])?,
             None => target,
         };
-        let scores = scores(p, &prefix, s, query, a)?;
+        let scores = scores(p, &prefix, s.events, query, a)?;
         let pooled = nn::pooled(&mut p.graph, scores, s.events, s.mask, true)?;
         Ok((pooled, nn::masked_sum(&mut p.graph, scores, s.mask)?))
     })
@@ -73,21 +73,15 @@ fn user_net(p: &mut Parts, s: &Sequence, a: &Attention) -> Built {
     p.scoped(&prefix, |p| {
         let position = positions(p, &prefix, s, a)?
             .ok_or_else(|| Fault::Config("`relevance.user_to_item` needs `attention.position`".into()))?;
-        let column = columned(p, s.mask, s.length())?;
+        let column = Shape(vec![Dim::Rows(1), Dim::Fixed(s.length()), Dim::Fixed(1)]);
+        let column = p.graph.reshape(s.mask, &column)?;
         let zero = p.graph.constant_f32(0.0)?;
         let events = p.graph.select(column, s.events, zero)?;
-        let s = Sequence {
-            events,
-            items: Vec::new(),
-            ..*s
-        };
-        let scores = scores(p, &prefix, &s, position, a)?;
+        let scores = scores(p, &prefix, events, position, a)?;
         let visible = or_last(p, s.mask, s.length())?;
-        let user = nn::pooled(&mut p.graph, scores, s.events, visible, true)?;
+        let user = nn::pooled(&mut p.graph, scores, events, visible, true)?;
         let user = p.linear(&format!("{prefix}.project"), user, p.width(user))?;
-        nn::relu(&mut p.graph, user).map_err(Fault::from)
-    })
-    .and_then(|user| {
+        let user = nn::relu(&mut p.graph, user)?;
         let target = targets(p, &prefix, s)?;
         let product = p.graph.binary(Binary::Mul, user, target)?;
         Ok(p.graph.reduce(Fold::Sum, product, &[1])?)
@@ -95,34 +89,16 @@ fn user_net(p: &mut Parts, s: &Sequence, a: &Attention) -> Built {
 }
 
 /// Scores `[rows, T, 1]` of events against `relu(W query + b)`.
-fn scores(p: &mut Parts, prefix: &str, s: &Sequence, query: Value, a: &Attention) -> Built {
-    let query = p.linear(&format!("{prefix}.query"), query, p.width(s.events))?;
+fn scores(p: &mut Parts, prefix: &str, events: Value, query: Value, a: &Attention) -> Built {
+    let query = p.linear(&format!("{prefix}.query"), query, p.width(events))?;
     let query = nn::relu(&mut p.graph, query)?;
-    let pairs = nn::pairs_by_position(&mut p.graph, query, s.events)?;
+    let pairs = nn::pairs_by_position(&mut p.graph, query, events)?;
     p.score(prefix, pairs, a, Activation::Relu)
 }
 
 /// Embeddings of the positions, `[rows, T, P]`.
 fn positions(p: &mut Parts, prefix: &str, s: &Sequence, a: &Attention) -> Result<Option<Value>, Fault> {
-    position(p, prefix, s.length(), a.position.map_or(POSITION, |width| width.0))
-}
-
-/// `<prefix>.position [T, P]` for every row, if `P` is not 0.
-pub(super) fn position(p: &mut Parts, prefix: &str, length: usize, width: usize) -> Result<Option<Value>, Fault> {
-    if width == 0 {
-        return Ok(None);
-    }
-    let table = p.param(&format!("{prefix}.position"), &[length, width], Init::Constant(0.0))?;
-    let shape = Shape(vec![Dim::Rows(1), Dim::Fixed(length), Dim::Fixed(width)]);
-    Ok(Some(p.graph.broadcast(table, &shape)?))
-}
-
-/// `x [rows, K]` at each of `length` positions.
-pub(super) fn spread(p: &mut Parts, x: Value, length: usize) -> Built {
-    let width = p.width(x);
-    let shape = |n| Shape(vec![Dim::Rows(1), Dim::Fixed(n), Dim::Fixed(width)]);
-    let x = p.graph.reshape(x, &shape(1))?;
-    Ok(p.graph.broadcast(x, &shape(length))?)
+    p.position(prefix, s.length(), a.position.map_or(POSITION, |width| width.0))
 }
 
 /// The row's items in tables of their own, `[rows, K]`; numbers as they are.
@@ -140,23 +116,11 @@ fn targets(p: &mut Parts, prefix: &str, s: &Sequence) -> Built {
     p.beside(&parts)
 }
 
-/// `[rows, T]` to `[rows, T, 1]`.
-fn columned(p: &mut Parts, mask: Value, length: usize) -> Built {
-    let shape = Shape(vec![Dim::Rows(1), Dim::Fixed(length), Dim::Fixed(1)]);
-    Ok(p.graph.reshape(mask, &shape)?)
-}
-
 /// The mask, true at the last position.
 fn or_last(p: &mut Parts, mask: Value, length: usize) -> Built {
+    let place = p.numbers(length)?;
     let g = &mut p.graph;
-    let place = iota(g, length)?;
     let last = g.slice(place, 0, length - 1, length)?;
     let is_last = g.binary(Binary::Eq, place, last)?;
     Ok(g.binary(Binary::Or, mask, is_last)?)
-}
-
-/// 0, 1, .. as `i32[n]`.
-pub(super) fn iota(g: &mut crate::ir::Graph, n: usize) -> Result<Value, crate::ir::TypeError> {
-    let ty = crate::ir::TensorType::new(DType::I32, Shape::fixed(&[n]));
-    g.declare(Op::Iota, &[], ty)
 }

@@ -8,9 +8,9 @@ use super::Fault;
 use super::init::Init;
 use super::parts::{Built, Parts};
 use super::sections::{Activation, Attention, Norm, Width};
-use crate::ir::{Binary, Fold, Unary, Value};
+use crate::ir::{Binary, Fold, Op, TensorType, Unary, Value};
 use crate::nn;
-use crate::tensor::DType;
+use crate::tensor::{DType, Dim, Shape};
 
 /// Linear layers, each followed by what is named here.
 #[derive(Clone, Copy)]
@@ -85,6 +85,30 @@ impl Parts {
         };
         let x = self.tower(prefix, pairs, tower)?;
         self.linear(&format!("{prefix}.out"), x, 1)
+    }
+
+    /// `<prefix>.position [T, P]` for every row, if `P` is not 0.
+    pub(super) fn position(&mut self, prefix: &str, length: usize, width: usize) -> Result<Option<Value>, Fault> {
+        if width == 0 {
+            return Ok(None);
+        }
+        let table = self.param(&format!("{prefix}.position"), &[length, width], Init::Constant(0.0))?;
+        let shape = Shape(vec![Dim::Rows(1), Dim::Fixed(length), Dim::Fixed(width)]);
+        Ok(Some(self.graph.broadcast(table, &shape)?))
+    }
+
+    /// `x [rows, K]` at each of `length` positions.
+    pub(super) fn spread(&mut self, x: Value, length: usize) -> Built {
+        let width = self.width(x);
+        let shape = |n| Shape(vec![Dim::Rows(1), Dim::Fixed(n), Dim::Fixed(width)]);
+        let x = self.graph.reshape(x, &shape(1))?;
+        Ok(self.graph.broadcast(x, &shape(length))?)
+    }
+
+    /// Numbers of positions, `i32[n]`.
+    pub(super) fn numbers(&mut self, n: usize) -> Built {
+        let ty = TensorType::new(DType::I32, Shape::fixed(&[n]));
+        Ok(self.graph.declare(Op::Iota, &[], ty)?)
     }
 
     fn activated(&mut self, prefix: &str, x: Value, activation: Activation) -> Built {

@@ -22,6 +22,7 @@ mod layers;
 mod loopfm;
 mod parts;
 mod sections;
+mod sizes;
 mod spec;
 
 use std::path::{Path, PathBuf};

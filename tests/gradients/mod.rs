@@ -6,3 +6,4 @@ mod ops;
 mod planted;
 mod pytorch;
 mod rules;
+mod zoo;
