@@ -190,7 +190,11 @@ fn fresh_weights_are_functions_of_their_names() {
         assert!(within, "`{name}` {:?}", p.init);
     }
     let head = &weights["embedding.item.weight"].as_f32().unwrap()[..3];
-    assert_eq!(head, [-5.671_053e-5, -7.450_407_4e-5, 1.536_923_8e-5], "the generator's first numbers");
+    assert_eq!(
+        head,
+        [-5.671_053e-5, -7.450_407_4e-5, 1.536_923_8e-5],
+        "the generator's first numbers"
+    );
 }
 
 #[test]
