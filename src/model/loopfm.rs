@@ -1,7 +1,7 @@
 //! LoopFM's sequence module: embeddings that a foundation model left of past events, encoded beside the other features.
 //!
 //! Input `loopfm f32[rows, T, d]`, `loopfm_mask bool[rows, T]`. Encoders: `mean` and `sum` of the events, `din` and `dmin` by
-//! attention with the query `Linear([target's embeddings]) [rows, d]`, under [`din`](super::din)'s and
+//! attention with the query `Linear([target's embeddings]) [rows, d]`, under [`din`]'s and
 //! [`dmin`](super::dmin)'s names:
 //!
 //! | tensor | shape |
