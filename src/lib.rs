@@ -77,6 +77,7 @@
 //! | 2 | [`run`] | kernels on a device through wgpu |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
 //! | 3 | [`model`] | architectures: from a specification to a graph, for inference or a training step |
+//! | 3 | [`optim`] | a loss and an optimiser as a training step |
 //! | 3 | [`simplify`] | rewriting by algebra |
 //! | 3 | [`wgsl`] | groups as shaders |
 //! | 4 | [`compile`](mod@compile) | the pipeline |
@@ -102,6 +103,7 @@ pub mod ir;
 pub mod metrics;
 pub mod model;
 pub mod nn;
+pub mod optim;
 pub mod pieces;
 pub mod random;
 pub mod run;

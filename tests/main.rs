@@ -31,5 +31,6 @@ mod simplify;
 mod stepper;
 mod support;
 mod text;
+mod training;
 mod training_ops;
 mod zoo;
