@@ -4,7 +4,7 @@ use crate::support::by_hand::{f, graph, i};
 use crate::support::compare::compare_outputs;
 use crate::support::{graphs, hosts, tensors};
 use loopfm::interp::{self, EvalError, Tensor};
-use loopfm::ir::{Binary, Graph, Unary};
+use loopfm::ir::{Binary, Graph, Op, Unary};
 use loopfm::tensor::{Sizes, Tensors};
 
 #[test]
@@ -26,9 +26,15 @@ fn leaves() {
 #[test]
 fn random_graphs_reach_every_op() {
     let mut seen = std::collections::BTreeSet::new();
+    let mut attention = 0;
     for seed in 0..400 {
         let case = graphs::random(seed, graphs::ops(seed));
         let live = case.graph.live();
+        attention += case
+            .graph
+            .iter()
+            .filter(|(_, n)| n.args.len() == 5 && n.op == Op::Gru)
+            .count();
         seen.extend(
             case.graph
                 .iter()
@@ -47,6 +53,7 @@ fn random_graphs_reach_every_op() {
         .filter(|name| !seen.contains(name))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+    assert!(attention > 0, "no gru with attention");
 }
 
 #[test]

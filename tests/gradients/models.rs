@@ -199,6 +199,19 @@ pub(super) fn composites() -> Vec<(&'static str, Graph)> {
             }),
         ),
         (
+            "bce_with_logits",
+            composite(&["z:f32[rows]", "py:f32[rows]"], |g, v| {
+                nn::bce_with_logits(g, v[0], v[1])
+            }),
+        ),
+        (
+            "distillation",
+            composite(&["z:f32[rows, 1]", "pt:f32[rows, 1]"], |g, v| {
+                nn::distillation(g, v[0], v[1], 0.5)
+            }),
+        ),
+        ("mse", composite(&[x, "y:f32[rows, 4]"], |g, v| nn::mse(g, v[0], v[1]))),
+        (
             "gru",
             composite(
                 &[
