@@ -154,6 +154,28 @@ fn sums_over_rows() {
     check(step, &[1, 2, 17, 300, 0, 512, 1000], regression_batch);
 }
 
+/// A layer so wide that its gradient is made once all rows are there.
+fn wide() -> Result<Step, TypeError> {
+    let mut s = Step::new(6);
+    let x = s.rows("x", DType::F32, &[160])?;
+    let w = s.param("w", &[160, 144])?;
+    let h = s.g.matmul(x, w)?;
+    let transposed = s.g.permute(x, &[1, 0])?;
+    let dw = s.g.matmul(transposed, h)?;
+    let dw = s.scaled(dw, 1e-4)?;
+    s.descend("w", w, dw)?;
+    Ok(s)
+}
+
+fn wide_batch(rng: &mut Rng, rows: usize) -> Tensors {
+    tensors([("x", floats(rng, &[rows, 160]))])
+}
+
+#[test]
+fn sums_of_wide_layers() {
+    check(wide().expect("well typed"), &[1, 70, 0, 300], wide_batch);
+}
+
 #[test]
 fn sums_that_wait_for_sums() {
     let build = || -> Result<Step, TypeError> {
@@ -351,21 +373,25 @@ fn recurrences_and_back() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let train = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .expect("threads");
-        pool.install(|| {
-            let Step { g, mut rng, state } = regression().expect("well typed");
-            let mut stepper = Stepper::new(&g, state).expect("a step");
-            for _ in 0..3 {
-                stepper.step(&regression_batch(&mut rng, 400), 400).expect("a batch");
-            }
-            stepper.into_state()
-        })
-    };
-    assert_eq!(train(1), train(3));
+    type Case = (fn() -> Result<Step, TypeError>, fn(&mut Rng, usize) -> Tensors);
+    let cases: [Case; 2] = [(regression, regression_batch), (wide, wide_batch)];
+    for (step, batch) in cases {
+        let train = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads");
+            pool.install(|| {
+                let Step { g, mut rng, state } = step().expect("well typed");
+                let mut stepper = Stepper::new(&g, state).expect("a step");
+                for _ in 0..3 {
+                    stepper.step(&batch(&mut rng, 400), 400).expect("a batch");
+                }
+                stepper.into_state()
+            })
+        };
+        assert_eq!(train(1), train(3));
+    }
 }
 
 #[test]

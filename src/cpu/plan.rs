@@ -133,8 +133,7 @@ impl Plan {
                     unit: Unit::Requests,
                     ..after
                 },
-                // Blocks that add to one table would wait for each other: it waits for all of them.
-                _ if sums[v.index()] && matches!(n.op, Op::ScatterAdd(_)) => Stage {
+                _ if sums[v.index()] && waits_for_all(graph, n) => Stage {
                     phase: after.phase + 1,
                     unit: Unit::Batch,
                 },
@@ -264,6 +263,26 @@ impl Plan {
         is_crossing(&self.graph, n)
     }
 }
+
+/// Whether a sum over rows is better made once all rows are there than block by block.
+fn waits_for_all(graph: &Graph, n: &Node) -> bool {
+    match &n.op {
+        // Blocks would each bring a whole table.
+        Op::ScatterAdd(_) => true,
+        // A block adds `m n` words; kept for later, a row's operands are `f (m + n)`.
+        Op::MatMul => {
+            let [.., m, Dim::Rows(f) | Dim::Requests(f)] = graph.shape(n.args[0]).0[..] else {
+                return false;
+            };
+            let columns = n.ty.shape.0.last().map_or(1, |d| d.factor());
+            f * (m.factor() + columns) * ROWS_OF_A_BLOCK < m.factor() * columns
+        }
+        _ => false,
+    }
+}
+
+/// Roughly, where a step trains.
+const ROWS_OF_A_BLOCK: usize = 8;
 
 /// Whether an operation computes an element from the elements at the same index.
 pub(super) fn is_pointwise(op: &Op) -> bool {
