@@ -118,7 +118,7 @@ fn linear(g: &mut Graph, name: &str, x: Value, from: usize, to: usize) -> nn::Bu
     nn::linear(g, x, weight, Some(bias))
 }
 
-fn mlp(
+pub(crate) fn mlp(
     g: &mut Graph,
     name: &str,
     mut x: Value,
@@ -133,7 +133,7 @@ fn mlp(
 }
 
 /// Knuth's linear congruence: enough to be different numbers, the same in every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -145,7 +145,7 @@ impl Random {
     }
 
     /// Even between `-scale` and `scale`.
-    fn floats(&mut self, shape: &[usize], scale: f32) -> HostTensor {
+    pub(crate) fn floats(&mut self, shape: &[usize], scale: f32) -> HostTensor {
         let unit = |x: u64| x as f32 / (1u64 << 30) as f32 - 1.0;
         let values = (0..shape.iter().product()).map(|_| scale * unit(self.next()));
         HostTensor::f32(shape, values.collect())
