@@ -54,8 +54,8 @@ fn main() {
 
 /// The history model, whose probability is a sigmoid of the logit that is trained.
 fn w2(name: &'static str, lazy: bool) -> Result<Training, TypeError> {
-    let all = workloads::all().into_iter();
-    let w = all.filter(|w| w.name == "w2-users").last().expect("a workload of 512 users");
+    let mut all = workloads::all().into_iter();
+    let w = all.find(|w| w.name == "w2-users").expect("a workload of 512 users");
     let mut g = rows_for_requests(&w.graph)?;
     let (_, prob) = g.outputs.pop().expect("a probability");
     debug_assert_eq!(*g.op(prob), Op::Unary(Unary::Sigmoid), "of a logit");
