@@ -10,7 +10,7 @@ use loopfm::ir::{self, Graph, Op, Value};
 use loopfm::nn::{self, Built};
 use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
 
-use crate::support::graphs::{self, Case};
+use crate::support::graphs;
 use crate::support::models;
 use crate::support::rng::Rng;
 
@@ -65,8 +65,7 @@ fn known_models_take_few_dispatches() {
 /// The rule: a model takes one dispatch for its rows and one for its requests, each one more where something works on
 /// eight or more inner rows, one more before every matmul but the first whose weights are heavy, and one more for each
 /// [`Profile::steps`] steps.
-fn rule(case: &Case, bundle: &Bundle, profile: &Profile) -> usize {
-    let g = &case.graph;
+pub(crate) fn rule(g: &Graph, bundle: &Bundle, profile: &Profile) -> usize {
     let spaces = 1 + usize::from(g.inputs().any(|(_, _, ty)| matches!(ty.shape.0[0], Dim::Requests(_))));
     let inner = |v: Value| g.shape(v).per_row().iter().rev().skip(1).product::<usize>();
     let anchors = || g.iter().filter(|(_, n)| matches!(n.op, Op::MatMul | Op::Gru));
@@ -95,7 +94,7 @@ fn dispatches_follow_a_rule() {
                 };
                 let bundle =
                     compile("model", &case.graph, &case.weights, &options).unwrap_or_else(|e| panic!("{e}\n{case}"));
-                let (n, rule) = (dispatches(&bundle), rule(case, &bundle, profile));
+                let (n, rule) = (dispatches(&bundle), rule(&case.graph, &bundle, profile));
                 assert!(n <= rule, "{n} dispatches, the rule says {rule}\n{case}");
                 *most = n.max(*most);
             }

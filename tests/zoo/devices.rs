@@ -66,6 +66,69 @@ fn models_take_few_dispatches() {
     }
 }
 
+/// Models of the public benchmark's sizes, tables cut short, with what a foundation model left.
+#[cfg(feature = "train")]
+fn public() -> Vec<Model> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let model = |architecture: &&str| {
+        let text = std::fs::read_to_string(folder.join(architecture).join("model.toml")).unwrap();
+        let line = |line: &str| match line.split_once("vocabulary = ") {
+            Some((before, after)) => format!("{before}vocabulary = 50{}\n", &after[after.find(',').unwrap()..]),
+            None => format!(
+                "{}\n",
+                line.strip_prefix("# ")
+                    .filter(|l| l.starts_with("loopfm ="))
+                    .unwrap_or(line)
+            ),
+        };
+        let text: String = text.lines().map(line).collect();
+        let spec = loopfm::model::Spec::from_toml(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let network = spec.build(Mode::Eval).unwrap();
+        let weights = network.init(1);
+        Model {
+            name: (*architecture).to_owned(),
+            batch: Tensors::new(),
+            graph: network.graph,
+            weights,
+        }
+    };
+    ARCHITECTURES.iter().map(model).collect()
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn public_sizes_follow_the_rule_of_dispatches() {
+    use loopfm::bundle::Rung;
+    use loopfm::fuse::Profile;
+
+    for m in public() {
+        assert!(m.graph.inputs().any(|(_, name, _)| name == "loopfm"), "{}", m.name);
+        for profile in Profile::ALL {
+            let options = Options {
+                profiles: vec![profile],
+                rungs: vec![Rung::Packed],
+                ..Options::new(Precision::F16)
+            };
+            let bundle = compile("model", &m.graph, &m.weights, &options).unwrap_or_else(|e| panic!("{}: {e}", m.name));
+            let (n, rule) = (
+                bundle.manifest.variants[0].kernels.len(),
+                crate::plan::rule(&m.graph, &bundle, profile),
+            );
+            let flops = &bundle.manifest.flops;
+            eprintln!(
+                "{} {}: {n} dispatches, the rule says {rule}; {flops:?}",
+                m.name, profile.name
+            );
+            assert!(
+                n <= rule,
+                "{} {}: {n} dispatches, the rule says {rule}",
+                m.name,
+                profile.name
+            );
+        }
+    }
+}
+
 #[test]
 fn models_run_on_the_cpu() {
     for m in models() {

@@ -1,4 +1,4 @@
-//! Inference against FuxiCTR's models with the same weights (`tools/export/tests/make_zoo.py`).
+//! Inference against FuxiCTR's models with the same weights (`tools/export/tests/make_architectures.py`).
 
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@
 mod devices;
 mod goldens;
 mod refusals;
+mod steps;
 mod training;
 
 use loopfm::interp;

@@ -1,6 +1,6 @@
 """Writes tests/data/zoo of the repository: FuxiCTR's models with random weights under the names of src/model, and their answers.
 
-``python make_zoo.py [FOLDER]``, with ``LOOPFM_FUXICTR`` as in peers.py. Each folder gets ``config.json``, ``model.safetensors``
+``python make_architectures.py [FOLDER]``, with ``LOOPFM_FUXICTR`` as in peers.py. Each folder gets ``config.json``, ``model.safetensors``
 and ``golden.io.safetensors``. Padding is id 0, behind the events; its rows in tables are zero, as FuxiCTR has them. Answers
 are computed in float64. The one change to a model: DMIN's refiner hides what its mask hides, where FuxiCTR adds 1 to the score.
 """
