@@ -45,7 +45,12 @@ pub(super) fn build(spec: &Spec, p: &mut Parts) -> Result<Trunk, Fault> {
 /// The state after the last event, `[rows, K]`.
 fn evolved(p: &mut Parts, s: &Sequence, attention: &Attention) -> Built {
     let seen = p.graph.cast(s.mask, DType::F32)?;
-    let interests = recurrent(p, &s.prefix("gru"), s.events, seen)?;
+    let states = recurrent(p, &s.prefix("gru"), s.events, seen)?;
+    // Padding repeats the state before it; attention shall see nothing there.
+    let column = Shape(vec![Dim::Rows(1), Dim::Fixed(s.length()), Dim::Fixed(1)]);
+    let column = p.graph.reshape(s.mask, &column)?;
+    let zero = p.graph.constant_f32(0.0)?;
+    let interests = p.graph.select(column, states, zero)?;
     let weights = weights(p, s, interests, attention)?;
     let states = recurrent(p, &s.prefix("augru"), interests, weights)?;
     let last = p.graph.slice(states, 1, s.length() - 1, s.length())?;

@@ -1,7 +1,7 @@
 """Writes tests/data/zoo of the repository: FuxiCTR's models with random weights under the names of src/model, and their answers.
 
 ``python make_architectures.py [FOLDER]``, with ``LOOPFM_FUXICTR`` as in peers.py. Each folder gets ``config.json``, ``model.safetensors``
-and ``golden.io.safetensors``. Padding is id 0, behind the events; its rows in tables are zero, as FuxiCTR has them. Answers
+and ``golden.io.safetensors``: answers at inference (``out.``) and in training (``train.``), there with the new statistics. Padding is id 0, behind the events; its rows in tables are zero, as FuxiCTR has them. Answers
 are computed in float64. The one change to a model: DMIN's refiner hides what its mask hides, where FuxiCTR adds 1 to the score.
 """
 
@@ -245,7 +245,7 @@ CASES: dict[str, tuple[str, Any, dict, dict]] = {
 
 
 def exactly(module: nn.Module, inputs: Tensors) -> torch.Tensor:
-    """In float64, also where FuxiCTR asks for float."""
+    """Probabilities in float64, also where FuxiCTR asks for float."""
     as_float = torch.Tensor.float
     torch.Tensor.float = torch.Tensor.double
     torch.set_default_dtype(torch.float64)
@@ -260,11 +260,14 @@ def exactly(module: nn.Module, inputs: Tensors) -> torch.Tensor:
 def make(case: str, root: Path) -> None:
     name, rename, options, spec = CASES[case]
     pooled = name in ("FM", "FmFM", "DeepFM", "DCNv2")
-    # FuxiCTR's attention over an empty history is an even one over padding, which is zero in all models but DMIN.
-    inputs = batch(empty=name != "DMIN")
+    # FuxiCTR's attention over an empty history is an even one over padding, which is zero in all models but DMIN; DIEN takes
+    # such rows out of the statistics of its attention.
+    inputs = batch(empty=case not in ("dmin", "dien"))
     module = build(name, pooled, options)
     tensors = {k: v.detach().float().contiguous().clone() for k, v in rename(module).items()}
     prob = exactly(module, inputs)
+    trained = exactly(module.train(), inputs)
+    statistics = {f"next.{k}": v.detach().float() for k, v in rename(module).items() if "running" in k}
     config = {"architecture": case.split("_")[0], "fields": [{"name": k, "vocabulary": n, "width": D} for k, n in SIZES.items()],
               "dense": [{"name": "price", "width": 1, "embedding": D}],
               "history": {"length": T, "of": list(HISTORY.values())}}  # fmt: skip
@@ -275,7 +278,8 @@ def make(case: str, root: Path) -> None:
     given = {f"in.{k}": v.to(torch.int32) for k, v in inputs.items() if k != "price"}
     given |= {"in.price": inputs["price"].view(-1, 1), "in.hist_mask": inputs["hist_item"] > 0}
     answers = {"out.prob": prob.float(), "out.logit": (prob / (1 - prob)).log().float()}
-    save_file({k: v.contiguous() for k, v in (given | answers).items()}, folder / "golden.io.safetensors")
+    trained = {"train.logit": (trained / (1 - trained)).log().float()} | {f"train.{k}": v for k, v in statistics.items()}
+    save_file({k: v.contiguous().clone() for k, v in (given | answers | trained).items()}, folder / "golden.io.safetensors")
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{case:14s} {sum(t.numel() for t in tensors.values()):6d} values {size / 1000:5.1f} kB  prob {prob.min():.3f}..{prob.max():.3f}")
 

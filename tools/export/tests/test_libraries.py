@@ -43,3 +43,18 @@ def test_unseen(name: str, tmp_path: Path) -> None:
 
     torch.set_num_threads(1)
     unseen.export(name, tmp_path)
+
+
+def test_architectures(tmp_path: Path) -> None:
+    """FuxiCTR's models still give what tests/data/zoo of the repository holds."""
+    require("fuxictr")
+    import make_architectures
+    from safetensors.numpy import load_file
+
+    torch.set_num_threads(1)
+    for case in make_architectures.CASES:
+        make_architectures.make(case, tmp_path)
+        for file in ("model.safetensors", "golden.io.safetensors"):
+            made, committed = load_file(tmp_path / case / file), load_file(make_architectures.OUT / case / file)
+            assert made.keys() == committed.keys()
+            assert all(abs(made[k].astype("f8") - committed[k].astype("f8")).max() < 1e-6 for k in made), case
