@@ -46,7 +46,9 @@ fn main() {
     for training in all {
         let t = training.expect("the workload is well typed");
         let mut stepper = Stepper::new(&t.step.graph, t.state).expect("the step runs");
-        group.bench_function(t.name, |b| b.iter(|| stepper.step(&t.batch, t.rows).expect("the batch fits")));
+        group.bench_function(t.name, |b| {
+            b.iter(|| stepper.step(&t.batch, t.rows).expect("the batch fits"));
+        });
     }
     group.finish();
     criterion.final_summary();
@@ -82,7 +84,15 @@ fn table(name: &'static str, extent: usize) -> Result<Training, TypeError> {
     let weights = random(g.params().map(|(_, name, ty)| (name, ty.shape.per_row())), 0.05);
     let id = |i: usize| i32::try_from(i * 7919 % extent).unwrap_or(0);
     let ids = HostTensor::i32(&[512, 2], (0..1024).map(id).collect());
-    training(name, g, logit, weights, Tensors::from([("ids".to_owned(), ids)]), 512, true)
+    training(
+        name,
+        g,
+        logit,
+        weights,
+        Tensors::from([("ids".to_owned(), ids)]),
+        512,
+        true,
+    )
 }
 
 /// The step of a logit `[rows, 1]` against a label, with Adam.
@@ -112,7 +122,10 @@ fn training(
         ..Optimiser::default()
     };
     let step = step(g, loss, &optimiser).expect("a loss of trained parameters");
-    let labels = (0..rows).map(|i| (i % 3 == 0).into()).map(|l: u8| f32::from(l)).collect();
+    let labels = (0..rows)
+        .map(|i| (i % 3 == 0).into())
+        .map(|l: u8| f32::from(l))
+        .collect();
     batch.insert("label".into(), HostTensor::f32(&[rows], labels));
     let at = At {
         step: 1,

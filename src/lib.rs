@@ -15,6 +15,8 @@
 //!    kernels and a manifest, every byte of it under a hash.
 //! 7. [`session`] opens a bundle and runs batches: on a GPU through [`run`], which knows kernels and not graphs, or
 //!    through [`cpu`], which knows graphs and not kernels.
+//! 8. Training is the graph once more: [`grad`](mod@grad) appends the backward nodes, [`optim`] the updates of weights and
+//!    optimiser state, [`train`] takes batches through that step and writes the model that all of this began with.
 //!
 //! Training takes the same graph: [`grad`](mod@grad) appends to a loss its derivatives by weights, so that a step is one
 //! graph too, and `interp` says what it means.
@@ -82,11 +84,12 @@
 //! | 3 | [`wgsl`] | groups as shaders |
 //! | 4 | [`compile`](mod@compile) | the pipeline |
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
+//! | 5 | [`train`] | data, steps, validations, checkpoints: a trained model |
 //! | 6 | [`cli`] | the commands |
 //!
 //! # Features
 //!
-//! `gpu` brings wgpu and what [`run`] needs of it, `cli` the commands; both are on by default. A service that runs bundles
+//! `gpu` brings wgpu and what [`run`] needs of it, `train` training, `cli` the commands; all are on by default. A service that runs bundles
 //! wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all. Compiling needs neither.
 
 pub mod bundle;
@@ -110,6 +113,8 @@ pub mod run;
 pub mod session;
 pub mod simplify;
 pub mod tensor;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod wgsl;
 
 /// The examples of the README, compiled as tests.

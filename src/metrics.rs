@@ -68,6 +68,63 @@ pub fn auc(scores: &[f64], labels: &[bool]) -> Option<f64> {
     (positives > 0.0 && negatives > 0.0).then(|| pairs_won / (positives * negatives))
 }
 
+/// Bins of a [`RunningAuc`].
+const BINS: usize = 4096;
+
+/// An AUC that goes on while predictions come: of probabilities rounded to bins, ties counted half.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningAuc {
+    /// Negatives in each bin, then positives in each.
+    counts: Vec<u32>,
+}
+
+impl Default for RunningAuc {
+    fn default() -> Self {
+        Self {
+            counts: vec![0; 2 * BINS],
+        }
+    }
+}
+
+impl RunningAuc {
+    /// Adds predictions by their logits; labels from 0.5 on are positive.
+    pub fn add(&mut self, logits: &[f32], labels: &[f32]) {
+        for (z, y) in logits.iter().zip(labels) {
+            let p = 1.0 / (1.0 + (-z).exp());
+            let bin = ((p * BINS as f32) as usize).min(BINS - 1);
+            let count = &mut self.counts[if *y >= 0.5 { BINS + bin } else { bin }];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The AUC so far; `None` while there is one class alone.
+    #[must_use]
+    pub fn value(&self) -> Option<f64> {
+        let (down, up) = self.counts.split_at(BINS);
+        let (mut pairs_won, mut negatives, mut positives) = (0.0, 0.0, 0.0);
+        for (down, up) in down.iter().zip(up) {
+            let (down, up) = (f64::from(*down), f64::from(*up));
+            pairs_won += up * (negatives + down / 2.0);
+            positives += up;
+            negatives += down;
+        }
+        (positives > 0.0 && negatives > 0.0).then(|| pairs_won / (positives * negatives))
+    }
+
+    /// The counts, to be kept in a file.
+    #[must_use]
+    pub fn to_tensor(&self) -> HostTensor {
+        HostTensor::i32(&[2, BINS], self.counts.iter().map(|n| n.cast_signed()).collect())
+    }
+
+    /// From the counts of a file; `None` where these are none.
+    #[must_use]
+    pub fn from_tensor(tensor: &HostTensor) -> Option<Self> {
+        let counts: Vec<u32> = tensor.as_i32()?.iter().map(|n| n.cast_unsigned()).collect();
+        (tensor.shape == [2, BINS]).then_some(Self { counts })
+    }
+}
+
 /// Mean logistic loss of probabilities; `None` where there are none or one is no probability. Certainty is taken as
 /// 1e-7 short of it, so that one wrong row does not make the loss infinite.
 #[must_use]
@@ -124,6 +181,17 @@ mod tests {
         assert_eq!(auc(&[0.0, -0.0, 0.0, 1.0], &labels), Some(0.75));
         assert_eq!(auc(&[0.1, 0.2], &[true, true]), None);
         assert_eq!(auc(&[f64::NAN, 0.2], &[true, false]), None);
+    }
+
+    #[test]
+    fn areas_that_grow() {
+        let (logits, labels) = ([-2.0, -0.4, -0.5, 1.4], [0.0, 0.0, 1.0, 1.0]);
+        let mut auc = RunningAuc::default();
+        assert_eq!(auc.value(), None);
+        auc.add(&logits[..1], &labels[..1]);
+        auc.add(&logits[1..], &labels[1..]);
+        assert_eq!(auc.value(), Some(0.75));
+        assert_eq!(RunningAuc::from_tensor(&auc.to_tensor()), Some(auc));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Adapters(AdaptersArgs),
+    #[cfg(feature = "train")]
+    Train(TrainArgs),
 }
 
 /// Compile a model to a bundle.
@@ -148,6 +150,31 @@ pub(super) struct BenchArgs {
 /// List GPU adapters, best first.
 #[derive(Debug, Parser)]
 pub(super) struct AdaptersArgs {
+    #[command(flatten)]
+    pub(super) format: FormatArgs,
+}
+
+/// Train a model.
+#[cfg(feature = "train")]
+#[derive(Debug, Parser)]
+pub(super) struct TrainArgs {
+    /// Specification: model, data, optimiser, loss, as TOML.
+    pub(super) spec: PathBuf,
+    /// Data to train on: columns named as the model's inputs, and labels; several files in the order of time.
+    #[arg(long, value_name = "DATA.safetensors", required = true, num_args = 1..)]
+    pub(super) train: Vec<PathBuf>,
+    /// Data to choose the best weights by.
+    #[arg(long, value_name = "DATA.safetensors", num_args = 1..)]
+    pub(super) valid: Vec<PathBuf>,
+    /// Folder of the run [default: the specification's name with `.run`, in the current folder].
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Go on from the folder's checkpoint.
+    #[arg(long)]
+    pub(super) resume: bool,
+    /// `auto` is the CPU.
+    #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
+    pub(super) device: DeviceArg,
     #[command(flatten)]
     pub(super) format: FormatArgs,
 }

@@ -18,6 +18,8 @@ mod plan;
 mod report;
 mod run;
 mod stats;
+#[cfg(feature = "train")]
+mod train;
 mod translate;
 mod verify;
 mod words;
@@ -36,6 +38,8 @@ pub fn loopfm() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Adapters(args) => adapters::adapters(&args),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::train(&args),
     })
 }
 

@@ -42,6 +42,13 @@ pub(super) enum Error {
     /// The file, or what was computed of it, is not as it must be.
     #[error("{0}")]
     Refused(String),
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Train(#[from] crate::train::Error),
+    /// The device that was asked for cannot do it.
+    #[cfg(feature = "train")]
+    #[error("{0}")]
+    Device(String),
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -68,6 +75,10 @@ impl Error {
             Self::Session(e) => e.exit_code(),
             Self::Eval(_) | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
+            #[cfg(feature = "train")]
+            Self::Train(e) => e.exit_code(),
+            #[cfg(feature = "train")]
+            Self::Device(_) => 3,
             Self::Io { source, .. } => io_exit_code(source),
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 4,

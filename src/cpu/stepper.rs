@@ -61,6 +61,16 @@ impl Stepper {
         &self.state
     }
 
+    /// Takes other values for all parameters and optimiser state.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] with all that are missing, not wanted, or of another type; nothing has changed then.
+    pub fn restore(&mut self, state: Tensors) -> Result<(), Error> {
+        batch::check_weights(&self.graph, &state)?;
+        self.state = state;
+        Ok(())
+    }
+
     /// Gives up the executor for what it trained.
     #[must_use]
     pub fn into_state(self) -> Tensors {

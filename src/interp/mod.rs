@@ -6,6 +6,7 @@
 mod batch;
 mod bounds;
 mod error;
+mod finite;
 mod fold;
 mod index;
 mod real;
@@ -22,6 +23,7 @@ use crate::tensor::{Sizes, Tensors};
 pub use batch::{check_batch, input, param, sizes_of};
 pub use bounds::{Bound, Rounding, bounds};
 pub use error::EvalError;
+pub use finite::first_non_finite;
 pub use real::Real;
 pub use value::{Elements, Tensor};
 

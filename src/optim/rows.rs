@@ -12,12 +12,15 @@ pub fn rows_for_requests(g: &Graph) -> Result<Graph, TypeError> {
     let mut new = Graph::new();
     let mut map: Vec<Option<Value>> = Vec::with_capacity(g.len());
     let is_map = |v: Value| matches!(g.op(v), Op::Input(name) if name == REQUEST_OF_ROW);
+    let looks_up = |op: &Op, args: &[Value]| *op == Op::Gather(0) && is_map(args[1]) && !is_map(args[0]);
+    // Whoever reads the map in another way keeps it, as an input like any other.
+    let mut readers = g.iter().filter(|(_, n)| n.args.iter().any(|a| is_map(*a)));
+    let is_kept = readers.any(|(_, n)| !looks_up(&n.op, &n.args));
     for (v, n) in g.iter() {
         let at = |a: &Value| map[a.index()].expect("only lookups read `request_of_row`");
-        let by_request = n.op == Op::Gather(0) && is_map(n.args[1]);
-        let value = if is_map(v) {
+        let value = if is_map(v) && !is_kept {
             None
-        } else if by_request {
+        } else if looks_up(&n.op, &n.args) {
             Some(at(&n.args[0]))
         } else {
             let args: Vec<Value> = n.args.iter().map(at).collect();

@@ -2,6 +2,8 @@
 
 mod bundles;
 mod refusals;
+#[cfg(feature = "train")]
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

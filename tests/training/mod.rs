@@ -1,6 +1,14 @@
 //! Training: optimisers and whole models against PyTorch, runs and what they refuse.
 
 mod optimisers;
+#[cfg(feature = "train")]
+mod refusals;
+#[cfg(feature = "train")]
+mod runs;
+#[cfg(feature = "train")]
+mod w2;
+#[cfg(feature = "train")]
+mod zoo;
 
 use std::path::PathBuf;
 
@@ -18,7 +26,7 @@ fn reference(name: &str) -> Tensors {
 }
 
 /// The small model of `reference.py`: logits `[rows, 1]` of `ids [rows, 3]`.
-fn small(g: &mut Graph) -> Value {
+pub(crate) fn small(g: &mut Graph) -> Value {
     let ids = Shape(vec![Dim::Rows(1), Dim::Fixed(3)]);
     let ids = g.input("ids", DType::I32, ids).expect("an input");
     let mut param = |name: &str, extents: &[usize]| g.param(name, extents).expect("a parameter");
@@ -93,4 +101,21 @@ fn apart(got: &HostTensor, want: &HostTensor) -> f64 {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let apart = norm(&mut got.iter().zip(want).map(|(a, b)| f64::from(*a) - f64::from(*b)));
     apart / norm(&mut want.iter().map(|x| f64::from(*x)))
+}
+
+/// Random weights of the small model.
+#[cfg(feature = "train")]
+fn weights_of_small(rng: &mut crate::support::rng::Rng) -> Tensors {
+    let shapes: [(&str, &[usize]); 5] = [
+        ("emb.weight", &[20, 4]),
+        ("fc1.weight", &[8, 12]),
+        ("fc1.bias", &[8]),
+        ("fc2.weight", &[1, 8]),
+        ("fc2.bias", &[1]),
+    ];
+    let mut weight = |(name, shape): (&str, &[usize])| {
+        let n = shape.iter().product();
+        (name.to_owned(), HostTensor::f32(shape, rng.floats(n, 0.3)))
+    };
+    shapes.map(&mut weight).into_iter().collect()
 }

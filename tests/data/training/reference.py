@@ -90,22 +90,37 @@ def small():
 
 
 def w2(fixtures, final):
+    """Besides the losses, how far PyTorch's weights are from its own when rows are summed in another order: Adam divides
+    gradients by their size, so those that are but rounding move weights as far as any other."""
     sys.path.insert(0, fixtures)
     from reference import W2
 
-    model = W2(V=1000, logits=True)
-    model.load_state_dict(load_file(f"{fixtures}/w2.safetensors"), strict=False)
     io = load_file(f"{fixtures}/w2_batch512.io.safetensors")
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-8)
-    losses = []
-    for _ in range(100):
-        loss = bce(model(io["ids"].long(), io["cand"], io["hist"], io["mask"]), io["label"])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    save_file({"loss": torch.tensor(losses)}, "w2_adam100.safetensors")
-    save_file(model.state_dict() | {"label": io["label"][:, 0].contiguous()}, final)
+
+    def run(order):
+        model = W2(V=1000, logits=True)
+        model.load_state_dict(load_file(f"{fixtures}/w2.safetensors"), strict=False)
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-8)
+        ids, cand, hist, mask, label = (io[k][order] for k in ("ids", "cand", "hist", "mask", "label"))
+        losses = []
+        for _ in range(100):
+            loss = bce(model(ids.long(), cand, hist, mask), label)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        return losses, model.state_dict()
+
+    torch.manual_seed(0)
+    losses, weights = run(torch.arange(512))
+    spread = {}
+    for _ in range(3):
+        for k, w in run(torch.randperm(512))[1].items():
+            apart = (w - weights[k]).norm() / weights[k].norm()
+            spread[k] = max(spread.get(k, 0.0), apart.item())
+    out = {f"spread/{k}": torch.tensor([x]) for k, x in spread.items()}
+    save_file({"loss": torch.tensor(losses)} | out, "w2_adam100.safetensors")
+    save_file(weights | {"label": io["label"][:, 0].contiguous()}, final)
 
 
 w2(*sys.argv[1:]) if sys.argv[1:] else small()

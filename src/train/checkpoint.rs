@@ -1,0 +1,151 @@
+//! Checkpoints: everything that a run goes on from, in one file that is whole or not there.
+//!
+//! A safetensors file. Its tensors are the parameters of the step graph, weights and optimiser state alike, and the
+//! counts of the running AUC; its metadata says where the run stands ([`Progress`]) and whose it is (a hash of the
+//! configuration: step graph, data and settings).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CheckpointError, Cursor, Error};
+use crate::bundle::{Storage, StoredTensor};
+use crate::container::{Dtype, View, canonical_order, head, write_atomically};
+use crate::import::{self, Checkpoint};
+use crate::tensor::Tensors;
+
+/// The format written and read.
+const FORMAT: &str = "1";
+const FORMAT_KEY: &str = "loopfm.checkpoint";
+const CONFIG_KEY: &str = "loopfm.checkpoint.config";
+const PROGRESS_KEY: &str = "loopfm.checkpoint.progress";
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done. The generator of random numbers is a function of the seed and this.
+    pub step: u64,
+    /// Rows seen, each epoch anew.
+    pub rows: u64,
+    /// The next batch's place in the data.
+    pub cursor: Cursor,
+    /// The best validation so far.
+    pub best: Option<Best>,
+    /// Validations since then.
+    pub stale: u64,
+    /// After which step the last validation was.
+    pub validated: u64,
+    /// Whether the run has come to its end.
+    pub finished: bool,
+}
+
+/// A validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// After which step.
+    pub step: u64,
+    /// Its AUC.
+    pub auc: f64,
+    /// Its mean logistic loss.
+    pub log_loss: f64,
+}
+
+/// Writes a checkpoint over the former one.
+pub(super) fn write(path: &Path, config: &str, progress: &Progress, tensors: &Tensors) -> Result<(), Error> {
+    let metadata = BTreeMap::from([
+        (FORMAT_KEY.to_owned(), FORMAT.to_owned()),
+        (CONFIG_KEY.to_owned(), config.to_owned()),
+        (PROGRESS_KEY.to_owned(), json(progress)),
+    ]);
+    write_tensors(path, &metadata, tensors)
+}
+
+/// Reads a checkpoint of the run with this configuration.
+pub(super) fn read(path: &Path, config: &str) -> Result<(Progress, Tensors), CheckpointError> {
+    if !path.exists() {
+        return Err(CheckpointError::Absent { path: path.into() });
+    }
+    let checkpoint = Checkpoint::open(path)?;
+    let path = || PathBuf::from(path);
+    let metadata = |key: &'static str| match checkpoint.metadata.get(key) {
+        Some(text) => Ok(text.clone()),
+        None => Err(CheckpointError::NotOne { path: path(), key }),
+    };
+    let format = metadata(FORMAT_KEY)?;
+    if format != FORMAT {
+        return Err(CheckpointError::Format {
+            path: path(),
+            seen: format,
+            expected: FORMAT,
+        });
+    }
+    let seen = metadata(CONFIG_KEY)?;
+    if seen != config {
+        return Err(CheckpointError::Other {
+            path: path(),
+            seen,
+            expected: config.to_owned(),
+        });
+    }
+    let progress = serde_json::from_str(&metadata(PROGRESS_KEY)?).map_err(|e| CheckpointError::Damaged {
+        path: path(),
+        why: format!("metadata `{PROGRESS_KEY}`: {e}"),
+    })?;
+    Ok((progress, checkpoint.read()?))
+}
+
+/// Writes tensors, floats as F32, whole or not at all.
+pub(super) fn write_tensors(path: &Path, metadata: &BTreeMap<String, String>, tensors: &Tensors) -> Result<(), Error> {
+    let stored: Vec<_> = tensors.iter().map(|(n, t)| (n, StoredTensor::from_host(t))).collect();
+    let mut views: Vec<View<'_>> = stored.iter().map(view).collect();
+    canonical_order(&mut views);
+    let head = head(metadata, &views).map_err(|source| Error::Write {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    write_atomically(path, |file| {
+        file.write_all(&head)?;
+        views.iter().try_for_each(|v| file.write_all(v.bytes))
+    })
+    .map_err(|source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// The graph's weights as a file that `loopfm-compile` takes.
+pub(super) fn write_model(path: &Path, name: &str, graph: &str, weights: &Tensors) -> Result<(), Error> {
+    let metadata = BTreeMap::from([
+        (import::FORMAT.to_owned(), "1".to_owned()),
+        (import::GRAPH.to_owned(), graph.to_owned()),
+        (import::MODEL.to_owned(), name.to_owned()),
+        (
+            "loopfm.source".to_owned(),
+            format!("loopfm {}, trained", env!("CARGO_PKG_VERSION")),
+        ),
+    ]);
+    write_tensors(path, &metadata, weights)
+}
+
+fn view<'a>((name, t): &'a (&String, StoredTensor)) -> View<'a> {
+    View {
+        name,
+        dtype: dtype(t.storage),
+        shape: &t.shape,
+        bytes: &t.bytes,
+    }
+}
+
+fn dtype(storage: Storage) -> Dtype {
+    match storage {
+        Storage::F16 => Dtype::F16,
+        Storage::F32 => Dtype::F32,
+        Storage::I32 => Dtype::I32,
+        Storage::Bool => Dtype::BOOL,
+    }
+}
+
+fn json<T: Serialize>(x: &T) -> String {
+    serde_json::to_string(x).expect("numbers and names are JSON")
+}

@@ -1,0 +1,193 @@
+//! One step after the other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::blame::blame;
+use super::columns::Needs;
+use super::feed::{Split, draw};
+use super::task::{LABEL, LOGIT, Task};
+use super::{Engine, Error, Progress, Spec, Trainable, checkpoint};
+use crate::cpu;
+use crate::ir::Graph;
+use crate::metrics::{self, RunningAuc};
+use crate::optim::At;
+use crate::tensor::{HostTensor, Sizes, Tensors};
+
+/// Rows that are scored at once in a validation.
+const BLOCK: usize = 8192;
+/// The stream of random numbers that steps draw their seeds from.
+const STEPS: [u32; 2] = [u32::MAX, u32::MAX];
+
+/// A model in training.
+pub struct Trainer {
+    pub(super) task: Task,
+    pub(super) spec: Spec,
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) progress: Progress,
+    pub(super) auc: RunningAuc,
+}
+
+/// What a step says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Mean over the batch's rows, before the update.
+    pub loss: f32,
+    /// Parts of the loss, each a mean, before weighing; empty where there is but one.
+    pub parts: BTreeMap<String, f32>,
+    /// Norm of all gradients, before they are clipped.
+    pub grad_norm: f32,
+    /// The learning rate.
+    pub lr: f64,
+}
+
+/// How well a model does on data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scores {
+    pub(super) auc: f64,
+    pub(super) log_loss: f64,
+}
+
+impl Trainer {
+    /// A trainer at the model's first weights, on the CPU.
+    ///
+    /// # Errors
+    /// [`Error`] when model, loss and optimiser do not make a step.
+    pub fn new(model: Trainable, spec: &Spec) -> Result<Self, Error> {
+        Self::with_engine(model, spec, |graph, state| {
+            Ok(Box::new(cpu::Stepper::new(graph, state)?))
+        })
+    }
+
+    /// As [`Trainer::new`], with steps run by an engine of the caller's, made of the step graph and the first values of
+    /// all its parameters.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and what making the engine fails with.
+    pub fn with_engine(
+        model: Trainable,
+        spec: &Spec,
+        make: impl FnOnce(&Graph, Tensors) -> Result<Box<dyn Engine>, Error>,
+    ) -> Result<Self, Error> {
+        let task = Task::new(model, spec)?;
+        Ok(Self {
+            engine: make(&task.step.graph, task.first_state())?,
+            task,
+            spec: spec.clone(),
+            progress: Progress::default(),
+            auc: RunningAuc::default(),
+        })
+    }
+
+    /// Trains on a batch: the model's inputs, `label f32[rows]` and, where the specification has them, `weight` and
+    /// `teacher`.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when loss or gradients are not finite, errors of the engine when the batch does not fit;
+    /// weights are then as before.
+    pub fn step(&mut self, batch: &Tensors) -> Result<Metrics, Error> {
+        let rows = batch.get(LABEL).map_or(0, |label| label.data.len());
+        let step = self.progress.step + 1;
+        let lr = self.spec.schedule.at(step);
+        let seed = draw(self.spec.seed, STEPS, step) as u32;
+        let mut inputs = batch.clone();
+        inputs.extend(self.task.step.scalars(At {
+            step,
+            rows,
+            lr,
+            seed: seed.cast_signed(),
+        }));
+        let out = self.engine.step(&inputs, rows)?;
+        let scalar = |name: &str| first(&out, name);
+        let (loss, grad_norm) = (scalar("loss"), scalar("grad_norm"));
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            let blame = blame(&self.task.step.graph, &self.engine.state(), &inputs, rows)?;
+            return Err(Error::NonFinite { step, loss, blame });
+        }
+        if let (Some(logits), Some(labels)) = (floats(&out, LOGIT), floats(batch, LABEL)) {
+            self.auc.add(logits, labels);
+        }
+        self.progress.step = step;
+        self.progress.rows += rows as u64;
+        let is_part = |name: &str| name.starts_with("loss.");
+        let parts = out
+            .keys()
+            .filter(|name| is_part(name))
+            .map(|name| (name.clone(), scalar(name)));
+        Ok(Metrics {
+            loss,
+            parts: parts.collect(),
+            grad_norm,
+            lr,
+        })
+    }
+
+    /// The weights of the model as they are now, in its graph's order.
+    #[must_use]
+    pub fn weights(&self) -> Tensors {
+        self.task.weights_in(&self.engine.state())
+    }
+
+    /// Writes the model with its weights as they are: a file that `loopfm-compile` takes.
+    ///
+    /// # Errors
+    /// [`Error::Write`], [`Error::Io`].
+    pub fn save_model(&self, path: &Path) -> Result<(), Error> {
+        checkpoint::write_model(path, &self.task.name, &self.task.graph.to_string(), &self.weights())
+    }
+
+    /// What the trained model computes.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.task.graph
+    }
+
+    /// Where training stands.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Scores data with the weights as they are.
+    pub(super) fn scores(&self, split: &Split) -> Result<Scores, Error> {
+        let needs: &Needs = &self.task.validation;
+        let executor = cpu::Executor::new(&self.task.scoring, &self.weights())?;
+        let (mut logits, mut labels) = (Vec::new(), Vec::new());
+        for file in 0..split.len() {
+            let columns = split.load(file, needs)?;
+            labels.extend(columns.labels().iter().map(|y| f64::from(*y)));
+            for start in (0..columns.rows).step_by(BLOCK) {
+                let rows: Vec<usize> = (start..columns.rows.min(start + BLOCK)).collect();
+                let mut batch = columns.take(&rows);
+                batch.shift_remove(LABEL);
+                let sizes = Sizes {
+                    rows: rows.len(),
+                    requests: rows.len(),
+                };
+                let out = executor.run(&batch, sizes)?;
+                logits.extend(floats(&out, LOGIT).unwrap_or(&[]).iter().map(|z| f64::from(*z)));
+            }
+        }
+        let classes: Vec<bool> = labels.iter().map(|y| *y >= 0.5).collect();
+        let step = self.progress.step;
+        let auc = metrics::auc(&logits, &classes).ok_or(Error::Predictions { step })?;
+        let loss = |(z, y): (&f64, &f64)| z.max(0.0) - z * y + (-z.abs()).exp().ln_1p();
+        let log_loss = logits.iter().zip(&labels).map(loss).sum::<f64>() / logits.len() as f64;
+        match log_loss.is_finite() {
+            true => Ok(Scores { auc, log_loss }),
+            false => Err(Error::Predictions { step }),
+        }
+    }
+}
+
+fn floats<'a>(tensors: &'a Tensors, name: &str) -> Option<&'a [f32]> {
+    tensors.get(name).and_then(HostTensor::as_f32)
+}
+
+/// A scalar metric; NaN where there is none, which no run goes on from.
+fn first(tensors: &Tensors, name: &str) -> f32 {
+    floats(tensors, name)
+        .and_then(|x| x.first())
+        .copied()
+        .unwrap_or(f32::NAN)
+}

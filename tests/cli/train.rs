@@ -1,0 +1,184 @@
+//! `train`: from a specification and data to a model, through kills.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use loopfm::tensor::{HostTensor, Tensors};
+
+use super::{command, json, listed, loopfm, repository};
+use crate::support::files::{put, safetensors};
+use crate::support::rng::Rng;
+
+/// Data for the small model of `tests/data/training`, as a file.
+fn data(folder: &Path, name: &str, rows: usize, seed: u64) -> PathBuf {
+    let mut rng = Rng(seed);
+    let ids = rng.ids(rows * 3, 20);
+    let labels = ids
+        .chunks(3)
+        .map(|row| f32::from(u8::from(row.iter().filter(|id| **id < 8).count() > 1)));
+    let columns = Tensors::from([
+        ("label".to_owned(), HostTensor::f32(&[rows], labels.collect())),
+        ("ids".to_owned(), HostTensor::i32(&[rows, 3], ids)),
+    ]);
+    put(folder, name, safetensors(&[], &columns))
+}
+
+const SPEC: &str = r#"
+seed = 3
+
+[model]
+file = "start.safetensors"
+
+[data]
+batch = 64
+epochs = 6
+order = "shuffled"
+
+[schedule]
+lr = 0.02
+
+[[optimiser.groups]]
+params = ["tables"]
+rule = "rowwise-adagrad"
+lazy = true
+lr = 5.0
+
+[[optimiser.groups]]
+params = ["*"]
+weight-decay = 0.01
+
+[run]
+checkpoint = 1
+log = 5
+"#;
+
+/// A folder with a model, a specification, and data.
+fn prepared(spec: &str) -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let all = repository("tests/data/training/optimisers.safetensors");
+    let (all, _) = loopfm::import::read_tensors(&all).unwrap();
+    let start = |(name, t): (&String, &HostTensor)| Some((name.strip_prefix("start/")?.to_owned(), t.clone()));
+    let weights: Tensors = all.iter().filter_map(start).collect();
+    let mut g = loopfm::ir::Graph::new();
+    let logit = crate::training::small(&mut g);
+    let prob = g.unary(loopfm::ir::Unary::Sigmoid, logit).unwrap();
+    g.outputs = vec![("prob".to_owned(), prob)];
+    let text = g.to_string();
+    let metadata = [
+        ("loopfm.format", "1"),
+        ("loopfm.graph", &*text),
+        ("loopfm.model", "small"),
+    ];
+    put(folder.path(), "start.safetensors", safetensors(&metadata, &weights));
+    let spec = put(folder.path(), "small.toml", spec);
+    let train = data(folder.path(), "train.safetensors", 1000, 1);
+    let valid = data(folder.path(), "valid.safetensors", 300, 2);
+    (folder, spec, train, valid)
+}
+
+#[test]
+fn trains_a_model_that_compiles() {
+    let (folder, spec, train, valid) = prepared(SPEC);
+    let out = folder.path().join("run");
+    let report = loopfm!(
+        "train", spec, "--train", train, "--valid", valid, "--out", out, "--json"
+    )
+    .ok();
+    let report = json(&report);
+    assert_eq!((&report["steps"], &report["rows"]), (&96.into(), &6000.into()));
+    assert!(report["best"]["auc"].as_f64().unwrap() > 0.9, "{report}");
+    assert_eq!(
+        listed(&out),
+        [
+            "checkpoint.safetensors",
+            "curve.svg",
+            "metrics.jsonl",
+            "model.safetensors"
+        ]
+    );
+    let bundle = folder.path().join("small.loopfm");
+    loopfm!("compile", out.join("model.safetensors"), "-o", bundle).ok();
+    // What is done is done: nothing changes, and the report is the same.
+    let before = fs::read(out.join("checkpoint.safetensors")).unwrap();
+    let text = loopfm!(
+        "train", spec, "--train", train, "--valid", valid, "--out", out, "--resume"
+    )
+    .ok();
+    assert!(
+        text.contains("96 steps, 6,000 rows") && text.contains("best validation"),
+        "{text}"
+    );
+    assert!(before == fs::read(out.join("checkpoint.safetensors")).unwrap());
+}
+
+#[test]
+fn a_killed_run_resumes_with_nothing_else_lost() {
+    let (folder, spec, train, valid) = prepared(&SPEC.replace("epochs = 6", "epochs = 20"));
+    let whole = folder.path().join("whole");
+    loopfm!("train", spec, "--train", train, "--valid", valid, "--out", whole).ok();
+    let out = folder.path().join("killed");
+    let checkpoint = out.join("checkpoint.safetensors");
+    let mut rng = Rng(11);
+    let mut kills = 0;
+    let done = loop {
+        let mut run = command(&[&"train", &spec, &"--train", &train, &"--valid", &valid, &"--out", &out]);
+        if checkpoint.exists() {
+            run.arg("--resume");
+        }
+        if kills == 6 {
+            break super::Ran::of(&mut run);
+        }
+        let mut run = run
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the command was built");
+        std::thread::sleep(Duration::from_millis(rng.between(20, 250) as u64));
+        // It may have come to its end.
+        let _ = run.kill();
+        run.wait().unwrap();
+        kills += 1;
+    };
+    done.ok();
+    for name in ["checkpoint.safetensors", "model.safetensors"] {
+        assert!(
+            fs::read(out.join(name)).unwrap() == fs::read(whole.join(name)).unwrap(),
+            "`{name}` differs"
+        );
+    }
+    // Of the metrics nothing is lost or twice there, but for the lines that say when the run began.
+    let lines = |folder: &Path| -> Vec<(String, serde_json::Value)> {
+        let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(json).filter(|l| l["event"] == "step");
+        lines.map(|l| (l["step"].to_string(), l["loss"].clone())).collect()
+    };
+    assert_eq!(lines(&out), lines(&whole));
+}
+
+#[test]
+fn refuses_by_code_and_name() {
+    let (folder, spec, train, valid) = prepared(SPEC);
+    let out = folder.path().join("run");
+    let gpu = loopfm!("train", spec, "--train", train, "--out", out, "--device", "gpu").fails(3);
+    assert!(gpu.contains("CPU alone"), "{gpu}");
+    let unknown = put(folder.path(), "unknown.toml", SPEC.replace("lr = 0.02", "rate = 0.02"));
+    let said = loopfm!("train", unknown, "--train", train, "--out", out).fails(1);
+    assert!(said.contains("unknown.toml") && said.contains("`rate`"), "{said}");
+    let bad = put(folder.path(), "bad.toml", SPEC.replace("lr = 0.02", "lr = -1.0"));
+    let said = loopfm!("train", bad, "--train", train, "--out", out).fails(1);
+    assert!(said.contains("`lr` is -1"), "{said}");
+    let none = put(
+        folder.path(),
+        "none.toml",
+        SPEC.replace("file = \"start.safetensors\"", ""),
+    );
+    loopfm!("train", none, "--train", train, "--out", out).fails(1);
+    loopfm!("train", spec, "--train", folder.path().join("absent"), "--out", out).fails(1);
+    loopfm!("train", spec, "--train", train, "--out", out, "--resume").fails(1);
+    assert!(!out.exists());
+    loopfm!("train", spec, "--train", train, "--out", out).ok();
+    let said = loopfm!("train", spec, "--train", train, "--out", out).fails(1);
+    assert!(said.contains("--resume"), "{said}");
+    let said = loopfm!("train", spec, "--train", valid, "--out", out, "--resume").fails(6);
+    assert!(said.contains("another configuration"), "{said}");
+}
