@@ -60,29 +60,36 @@ fn gpu_answers(_: &Bundle, _: &Tensors) -> Vec<(String, Tensors)> {
 
 #[cfg(feature = "gpu")]
 fn gpu_answers(bundle: &Bundle, batch: &Tensors) -> Vec<(String, Tensors)> {
-    use loopfm::bundle::Rung;
+    use loopfm::bundle::{Rung, Variant};
+    use loopfm::fuse::Profile;
     use loopfm::run::{self, Runtime, VariantChoice};
 
-    let Some(device) = crate::support::gpu::gpu() else {
+    use crate::support::gpu;
+
+    let Some(device) = gpu::gpu() else {
         return Vec::new();
     };
-    let mut rungs: Vec<Rung> = bundle.manifest.variants.iter().map(|v| v.rung).collect();
-    rungs.sort_unstable();
-    rungs.dedup();
-    rungs.retain(|rung| *rung != Rung::Native || device.report().f16);
-    let run = |rung: Rung| {
+    // The profiles of tiles differ in nothing that rounds.
+    let profiles = [Profile::SOFTWARE, Profile::DISCRETE];
+    let serves = |v: &&Variant| {
+        let profile = profiles.iter().find(|p| p.name == v.profile);
+        profile.is_some_and(|p| gpu::serves(&device, p)) && (v.rung != Rung::Native || device.report().f16)
+    };
+    let run = |v: &Variant| {
         let options = run::Options {
             variant: VariantChoice {
-                rung: Some(rung),
-                profile: None,
+                rung: Some(v.rung),
+                profile: Some(v.profile.clone()),
             },
             ..run::Options::default()
         };
+        let name = format!("{} {:?}", v.profile, v.rung);
         let runtime = Runtime::open(device.clone(), bundle, &options);
         let got = runtime.and_then(|r| r.run(batch));
-        (format!("GPU {rung:?}"), got.unwrap_or_else(|e| panic!("{rung:?}: {e}")))
+        let got = got.unwrap_or_else(|e| panic!("{name}: {e}"));
+        (name, got)
     };
-    rungs.into_iter().map(run).collect()
+    bundle.manifest.variants.iter().filter(serves).map(run).collect()
 }
 
 /// Compares each output with its golden, shows how far it is, and lists what is beyond `allowed`.

@@ -62,12 +62,25 @@ mod gpu {
     }
 
     #[test]
+    fn f32_on_the_software_profile() {
+        check_all(&Profile::SOFTWARE, Rung::F32, Fusion::Full);
+    }
+
+    #[test]
+    fn packed_halves_on_the_software_profile() {
+        check_all(&Profile::SOFTWARE, Rung::Packed, Fusion::Full);
+    }
+
+    #[test]
     fn unfused() {
         check_all(&Profile::PORTABLE, Rung::F32, Fusion::None);
     }
 
     fn check_all(profile: &'static Profile, rung: Rung, fusion: Fusion) {
         let Some(device) = gpu::gpu() else { return };
+        if !gpu::serves(&device, profile) {
+            return;
+        }
         let (precision, tol) = match rung {
             Rung::F32 => (Precision::F32, F32),
             Rung::Native | Rung::Packed => (Precision::F16, F16),

@@ -2,7 +2,7 @@
 //!
 //! `LOOPFM_CASES` and `LOOPFM_SEED` choose how many graphs and where they start. Most run fused in f32 under the
 //! portable profile; every tenth also unfused and under the discrete profile, every tenth with weights in f16, every
-//! twentieth reading these natively.
+//! twentieth reading these natively, and on a software adapter every other one under the profile for these.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +27,13 @@ struct Way {
     profile: &'static Profile,
     rung: Rung,
     fusion: Fusion,
+}
+
+impl Way {
+    /// Whether the device can run kernels compiled this way.
+    fn serves(&self, device: &Device) -> bool {
+        (self.rung != Rung::Native || device.report().f16) && gpu::serves(device, self.profile)
+    }
 }
 
 const FUSED: Way = Way {
@@ -56,6 +63,17 @@ const NATIVE: Way = Way {
     ..FUSED
 };
 
+const SOFTWARE: Way = Way {
+    name: "fused, software, f32",
+    profile: &Profile::SOFTWARE,
+    ..FUSED
+};
+const SOFTWARE_PACKED: Way = Way {
+    name: "fused, software, packed",
+    rung: Rung::Packed,
+    ..SOFTWARE
+};
+
 /// How the case of this number is run.
 fn ways(number: u64) -> Vec<Way> {
     let mut ways = vec![FUSED];
@@ -63,6 +81,8 @@ fn ways(number: u64) -> Vec<Way> {
         0 | 10 => ways.extend([UNFUSED, DISCRETE]),
         5 => ways.push(PACKED),
         15 => ways.extend([PACKED, NATIVE]),
+        3 | 13 => ways.push(SOFTWARE_PACKED),
+        n if n % 2 == 1 => ways.push(SOFTWARE),
         _ => {}
     }
     ways
@@ -134,7 +154,7 @@ fn random_graphs_on_the_gpu() {
         let seed = (start << 32) + i;
         let ops = Rng(!seed).between(1, OPS);
         let case = graphs::random(seed, ops);
-        for way in ways(i).iter().filter(|w| w.rung != Rung::Native || device.report().f16) {
+        for way in ways(i).iter().filter(|w| w.serves(&device)) {
             match check(&device, &case, way) {
                 Ok(Seen::Right) => right += 1,
                 Ok(Seen::Nothing) => nothing += 1,

@@ -156,6 +156,9 @@ pub struct Variant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Needs {
+    /// An adapter that runs on processor cores; any other would be slow.
+    #[serde(default)]
+    pub software: bool,
     /// `enable f16` in shaders.
     pub f16: bool,
     /// An exact subgroup size, where lanes exchange values.

@@ -11,7 +11,7 @@ use crate::bundle::{
     Binding, Bundle, FORMAT, Flops, Manifest, Needs, Port, Precision, Rung, Slot, StoredTensor, Variant, digest,
     fingerprint,
 };
-use crate::fuse::{FuseError, Fusion, Home, Partition, Profile, partition};
+use crate::fuse::{FuseError, Fusion, Home, LANES, Partition, Profile, Scheme, partition};
 use crate::interp::EvalError;
 use crate::ir::rows::{NotRowLocal, RowSpace, analyse};
 use crate::ir::{Graph, Op, TensorType, TypeError, Value, verify};
@@ -152,7 +152,12 @@ pub fn compile_observed(
     for profile in &options.profiles {
         let parts = partition(&g, profile, options.fusion)?;
         observe(&format!("03-groups-{}.txt", profile.name), &describe(&g, &parts));
-        for rung in &options.rungs {
+        // Software adapters have no halves of their own.
+        for rung in options
+            .rungs
+            .iter()
+            .filter(|r| !(profile.software && **r == Rung::Native))
+        {
             let (variant, shaders) = variant(&g, &parts, profile, *rung, &stored, options)?;
             for (s, kernel) in shaders.iter().zip(&variant.kernels) {
                 observe(
@@ -203,10 +208,12 @@ fn variant(
             .get(name)
             .is_some_and(|t| t.storage == crate::bundle::Storage::F16)
     };
-    let memory = Memory::plan(g, &parts.rows, rung, &half, options.buffer_bytes)?;
+    let memory = Memory::plan(g, &parts.rows, rung, profile.scheme, &half, options.buffer_bytes)?;
     let shaders = wgsl::emit(g, parts, profile, &memory)?;
     let mut needs = Needs {
+        software: profile.software,
         f16: rung == Rung::Native,
+        subgroup: (profile.scheme == Scheme::Lanes).then_some(LANES as u32),
         ..Needs::default()
     };
     needs.binding_bytes = memory.shards.iter().max().map_or(0, |w| w * 16);

@@ -18,7 +18,7 @@ use crate::ir::rows::{NotRowLocal, RowInfo, RowSpace, analyse};
 use crate::ir::{Graph, Node, Op, Value};
 
 pub use place::{Home, MemoryError, Placement, row_stride};
-pub use profile::Profile;
+pub use profile::{LANES, Profile, Scheme};
 
 /// One value computed for a tile of rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +125,7 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
         }
     }
     let steps = match fusion {
-        Fusion::Full => roots::steps(g, &rows),
+        Fusion::Full => roots::steps(g, &rows, profile),
         Fusion::None => roots::every_node(g, &rows),
     };
     let mut groups = match fusion {

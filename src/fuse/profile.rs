@@ -1,10 +1,27 @@
 //! Device profiles: the figures that steer one generator.
 
+/// How the weights of a matmul reach the invocations that multiply by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Every invocation loads all that its tile of rows and columns needs.
+    Tiles,
+    /// A workgroup is one subgroup of [`LANES`]. Each lane has rows of its own, loads weights that no other lane loads and
+    /// hands them round: where a load costs more than the products it feeds, it is shared by all lanes.
+    Lanes,
+}
+
+/// Lanes of a subgroup under [`Scheme::Lanes`].
+pub const LANES: usize = 8;
+
 /// What a kind of device likes. Data, not code: a new kind of device is a new row of [`Profile::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Profile {
     /// Name, as manifests and `--profile` have it.
     pub name: &'static str,
+    /// How weights reach invocations.
+    pub scheme: Scheme,
+    /// Whether it is for adapters that run on processor cores, and for no others.
+    pub software: bool,
     /// Invocations per workgroup.
     pub threads: usize,
     /// Rows that one thread accumulates in a matmul.
@@ -28,6 +45,8 @@ impl Profile {
     /// WebGPU's default limits: any adapter, any browser.
     pub const PORTABLE: Self = Self {
         name: "portable",
+        scheme: Scheme::Tiles,
+        software: false,
         threads: 64,
         tile_m: 4,
         tile_n: 8,
@@ -41,6 +60,8 @@ impl Profile {
     /// A GPU with its own memory.
     pub const DISCRETE: Self = Self {
         name: "discrete",
+        scheme: Scheme::Tiles,
+        software: false,
         threads: 128,
         tile_m: 8,
         tile_n: 8,
@@ -51,8 +72,33 @@ impl Profile {
         steps: 20,
     };
 
+    /// A software adapter on processor cores with vectors of eight floats, such as lavapipe: loads are made lane by lane
+    /// and are dear, registers spill into the first cache and are cheap.
+    pub const SOFTWARE: Self = Self {
+        name: "software",
+        scheme: Scheme::Lanes,
+        software: true,
+        threads: LANES,
+        tile_m: 4,
+        tile_n: 32,
+        rows: 32,
+        inner_rows: 64,
+        workgroup_bytes: 32 << 10,
+        heavy_bytes: 256 << 10,
+        steps: 20,
+    };
+
     /// All profiles, most demanding first.
-    pub const ALL: &'static [Self] = &[Self::DISCRETE, Self::PORTABLE];
+    pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::PORTABLE];
+
+    /// Rows and columns that a lane accumulates in a matmul of so many rows: as few tiles as may be, all about equally
+    /// full.
+    pub(crate) fn lane_tile(&self, rows: usize) -> (usize, usize) {
+        let runs = rows.div_ceil(LANES);
+        let most = 2 * self.tile_m - 1;
+        let rows = runs.div_ceil(runs.div_ceil(most).max(1));
+        (rows, self.tile_n)
+    }
 
     /// The profile of a name.
     #[must_use]

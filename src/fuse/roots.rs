@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Step, tail, walk};
-use crate::ir::rows::{RowInfo, RowSpace};
+use super::{LANES, Profile, Scheme, Step, tail, walk};
+use crate::ir::rows::{RowInfo, RowSpace, is_crossing};
 use crate::ir::{Graph, Op, Unary, Value};
 use crate::tensor::Sizes;
 
@@ -15,7 +15,7 @@ const DEAR: usize = 3;
 const PARTS: usize = 3;
 
 /// The steps of a graph, in order, with as much fused as pays.
-pub(super) fn steps(g: &Graph, rows: &[RowInfo]) -> Vec<Step> {
+pub(super) fn steps(g: &Graph, rows: &[RowInfo], profile: &Profile) -> Vec<Step> {
     let live = g.live();
     let outputs: BTreeSet<Value> = g.outputs.iter().map(|(_, v)| *v).collect();
     let users: Vec<Vec<Value>> = g
@@ -44,7 +44,7 @@ pub(super) fn steps(g: &Graph, rows: &[RowInfo]) -> Vec<Step> {
     for v in outputs {
         steps.entry(v).or_insert_with(|| map(v));
     }
-    store_dear_values(g, rows, &mut steps);
+    store_dear_values(g, rows, profile, &mut steps);
     steps.into_values().collect()
 }
 
@@ -78,7 +78,7 @@ fn map(root: Value) -> Step {
 }
 
 /// Adds map steps until no expression is dear in two places.
-fn store_dear_values(g: &Graph, rows: &[RowInfo], steps: &mut BTreeMap<Value, Step>) {
+fn store_dear_values(g: &Graph, rows: &[RowInfo], profile: &Profile, steps: &mut BTreeMap<Value, Step>) {
     let mut tails: BTreeSet<Value> = steps.values().flat_map(|s| tail::members(g, s)).collect();
     loop {
         let stored: BTreeSet<Value> = steps.keys().copied().collect();
@@ -90,7 +90,7 @@ fn store_dear_values(g: &Graph, rows: &[RowInfo], steps: &mut BTreeMap<Value, St
                 }
             });
             if let Some(a) = step.anchor {
-                for (operand, factor) in repeated_operands(g, rows, a) {
+                for (operand, factor) in repeated_operands(g, rows, profile, a) {
                     for part in parts(g, operand, &stored) {
                         *wanted.entry(part).or_default() += factor;
                     }
@@ -113,13 +113,19 @@ fn store_dear_values(g: &Graph, rows: &[RowInfo], steps: &mut BTreeMap<Value, St
 }
 
 /// The operands of an anchor that its threads compute several times over, and how often.
-fn repeated_operands(g: &Graph, rows: &[RowInfo], anchor: Value) -> Vec<(Value, usize)> {
+fn repeated_operands(g: &Graph, rows: &[RowInfo], profile: &Profile, anchor: Value) -> Vec<(Value, usize)> {
     let args = g.args(anchor);
     match g.op(anchor) {
         Op::MatMul => {
             let n = g.shape(anchor).0.last().map_or(1, |d| d.factor());
             let inner = g.shape(anchor).numel(Sizes::ONE) / n;
             let shared = rows[args[1].index()].space == RowSpace::Const;
+            if profile.scheme == Scheme::Lanes && inner >= LANES {
+                // Lanes share what they compute: once for each pass over the other extent.
+                let (tile_rows, tile_columns) = profile.lane_tile(inner);
+                let b_uses = if shared { 1 } else { inner.div_ceil(LANES * tile_rows) };
+                return vec![(args[0], n.div_ceil(tile_columns) - 1), (args[1], b_uses - 1)];
+            }
             let b_uses = if shared { 1 } else { inner.div_ceil(8) };
             // A matrix that a row folds out of weights is too large to keep: only dear ones are stored.
             let b_dear = b_uses > 1 && has_transcendental(g, args[1]);
@@ -176,6 +182,8 @@ fn cost(g: &Graph, v: Value, stored: &BTreeSet<Value>) -> usize {
         Op::Unary(u) => weight(*u) + of_args().sum::<usize>(),
         Op::Binary(_) | Op::Select => 1 + of_args().sum::<usize>(),
         Op::Cast | Op::Detach | Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } => of_args().sum(),
+        // The request of a row is found once for all its elements.
+        Op::Gather(_) if is_crossing(g, n) => cost(g, n.args[0], stored),
         // One part is read at a time, but choosing it costs.
         Op::Concat(_) => 2 + of_args().max().unwrap_or(0),
         Op::Gather(_) | Op::TakeAlong(_) => 2 + of_args().sum::<usize>(),

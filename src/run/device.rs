@@ -22,6 +22,8 @@ pub struct Device {
     timeout: Duration,
     /// Outcome of the self-test of each rung, made when first asked for.
     probes: [OnceLock<Result<(), Error>>; 3],
+    /// Outcome of the self-test of lanes that exchange values.
+    lanes: OnceLock<Result<(), Error>>,
 }
 
 /// What the driver has said of itself.
@@ -84,6 +86,7 @@ impl Device {
             health,
             timeout: options.timeout,
             probes: Default::default(),
+            lanes: OnceLock::new(),
         })
     }
 
@@ -112,6 +115,14 @@ impl Device {
     pub fn probe(&self, rung: Rung) -> Result<(), Error> {
         let once = &self.probes[rung as usize];
         once.get_or_init(|| selftest::run(self, rung)).clone()
+    }
+
+    /// Whether the lanes of a subgroup exchange values as kernels expect; tried once, and only for kernels that do.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn probe_lanes(&self) -> Result<(), Error> {
+        self.lanes.get_or_init(|| selftest::run_lanes(self)).clone()
     }
 
     /// Does some wgpu calls; whatever wgpu has to say about them becomes an error.

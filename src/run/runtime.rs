@@ -10,7 +10,7 @@ use super::buffers::{Arenas, Layout};
 use super::device::Device;
 use super::kernels::{self, Loaded};
 use super::staging::Pool;
-use super::{Capacity, Error, Options, VariantChoice, weights};
+use super::{AdapterKind, Capacity, Error, Options, VariantChoice, weights};
 
 /// What a runtime runs, and why that.
 #[derive(Clone, Debug)]
@@ -110,6 +110,9 @@ impl Runtime {
 
     fn load(device: &Arc<Device>, bundle: &Bundle, variant: &Variant, options: &Options) -> Result<Self, Error> {
         device.probe(variant.rung)?;
+        if variant.needs.subgroup.is_some() {
+            device.probe_lanes()?;
+        }
         let layout = Layout::new(device, &bundle.manifest, variant, options.capacity)?;
         let arenas = Arenas::new(device, &layout, weights::upload(device, variant, bundle)?)?;
         let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas)?;
@@ -161,6 +164,9 @@ fn unfit(device: &AdapterReport, variant: &Variant, choice: &VariantChoice) -> O
     }
     let needs = &variant.needs;
     let mut missing = Vec::new();
+    if needs.software && device.kind != AdapterKind::Software {
+        missing.push("not a software adapter".into());
+    }
     if (needs.f16 || variant.rung == Rung::Native) && !device.f16 {
         missing.push("no f16 in shaders".into());
     }

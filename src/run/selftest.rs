@@ -24,6 +24,25 @@ pub(super) fn run(device: &Device, rung: Rung) -> Result<(), Error> {
     }
 }
 
+/// Tries what kernels rely on whose lanes exchange values.
+pub(super) fn run_lanes(device: &Device) -> Result<(), Error> {
+    const GROUPS: u32 = 32;
+    let input: Vec<u32> = (0..GROUPS * 16).map(|i| i.wrapping_mul(0x9e37_79b1)).collect();
+    let expected: Vec<u32> = input
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .flat_map(|lanes| [*lanes; 8])
+        .flatten()
+        .collect();
+    let wgsl = include_str!("../../shaders/selftest_lanes.wgsl");
+    let seen = probe(device, wgsl, &input, expected.len(), GROUPS)?;
+    match seen.iter().zip(&expected).find(|(s, e)| s != e) {
+        None => Ok(()),
+        Some((seen, expected)) => Err(failed("subgroupBroadcast", *seen, *expected)),
+    }
+}
+
 fn core(device: &Device) -> Result<(), Error> {
     // Small integers: every sum below is exact in any order.
     let numbers: Vec<f32> = (0u8..64).map(|i| f32::from(i % 7) - 3.0).collect();

@@ -189,6 +189,11 @@ impl<'a> Emitter<'a> {
         if let Some(parts) = ix.split(n) {
             return parts;
         }
+        // What all terms have in common stays outside, so that whole words stay whole.
+        if let Some(common) = [8, 4, 2].into_iter().find(|c| n % c == 0 && ix.is_multiple(*c)) {
+            let (q, r) = self.split(&ix.divided(common), n / common);
+            return (q, r.times(common));
+        }
         let (text, depth, most) = (ix.text(), ix.depth(), ix.range().1);
         let q = self.bind("n", &format!("{text} / {n}u"), depth);
         let r = self.bind("n", &format!("{text} % {n}u"), depth);

@@ -114,6 +114,14 @@ impl Ix {
         }
     }
 
+    /// Divided by a number that it is a multiple of.
+    pub(super) fn divided(&self, n: u32) -> Self {
+        Self {
+            terms: self.terms.iter().map(|(c, a)| (c / n, a.clone())).collect(),
+            constant: self.constant / n,
+        }
+    }
+
     /// Quotient and remainder by `n` when both are sums again.
     pub(super) fn split(&self, n: u32) -> Option<(Self, Self)> {
         let (whole, part): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(c, _)| c % n == 0);

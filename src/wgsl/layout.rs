@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::index::small;
 use crate::bundle::{Layout, Linear, Placement, Rung, Slot, Space};
+use crate::fuse::Scheme;
 use crate::ir::rows::{RowInfo, RowSpace};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{DType, Sizes};
@@ -38,7 +39,12 @@ impl Weight {
         }
     }
 
-    fn lines(&self) -> usize {
+    /// Whether it lies in blocks of 4 by 16.
+    pub(super) fn blocks(&self) -> bool {
+        matches!(self.layout, Layout::BlocksHalves | Layout::BlocksWords)
+    }
+
+    pub(super) fn lines(&self) -> usize {
         self.shape.iter().rev().skip(1).product()
     }
 
@@ -48,7 +54,9 @@ impl Weight {
 
     fn words(&self, rows: u64) -> u64 {
         let per_row = self.shape.iter().skip(1).rev().skip(1).product::<usize>() * self.line();
-        let elements = if self.shape.len() < 2 {
+        let elements = if self.blocks() {
+            (self.lines().next_multiple_of(4) * self.line()) as u64
+        } else if self.shape.len() < 2 {
             self.line() as u64
         } else {
             rows * per_row as u64
@@ -101,6 +109,7 @@ impl Memory {
         g: &Graph,
         rows: &[RowInfo],
         rung: Rung,
+        scheme: Scheme,
         halves: &dyn Fn(&str) -> bool,
         buffer_bytes: u64,
     ) -> Result<Self, LayoutError> {
@@ -113,14 +122,17 @@ impl Memory {
             tables: Vec::new(),
         };
         let live = g.live();
-        let matrices = matrices(g);
+        let (products, units) = matrices(g);
         for (v, name, ty) in g.params() {
             if live[v.index()] {
                 let shape = ty.shape.at(Sizes::ONE);
                 let half = ty.dtype == DType::F32 && halves(name) && rung != Rung::F32;
-                let matrix = matrices.contains(&v);
+                let matrix = products.contains(&v) || units.contains(&v);
                 let line = shape.last().copied().unwrap_or(1);
+                let blocks = scheme == Scheme::Lanes && line >= 16 && products.contains(&v);
                 let layout = match (half, matrix && line > 1) {
+                    (true, true) if blocks => Layout::BlocksHalves,
+                    (false, true) if blocks => Layout::BlocksWords,
                     (true, true) => Layout::RowsHalves,
                     (true, false) if line % 8 == 0 => Layout::RowsHalves,
                     (true, false) => Layout::Halves,
@@ -256,26 +268,25 @@ impl Memory {
 /// The layout that starts each line on a word: padding is the price of a table that can be cut between rows.
 fn splittable(layout: Layout) -> Layout {
     match layout {
-        Layout::Words => Layout::RowsWords,
-        Layout::Halves => Layout::RowsHalves,
-        other => other,
+        Layout::Words | Layout::RowsWords | Layout::BlocksWords => Layout::RowsWords,
+        Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => Layout::RowsHalves,
     }
 }
 
-/// Parameters that a matmul or a GRU multiplies by.
-fn matrices(g: &Graph) -> Vec<Value> {
+/// Parameters that a matmul multiplies by, and those that a GRU does.
+fn matrices(g: &Graph) -> (Vec<Value>, Vec<Value>) {
     let live = g.live();
-    let mut list = Vec::new();
+    let (mut products, mut units) = (Vec::new(), Vec::new());
     for (v, n) in g.iter() {
         if live[v.index()] {
             match n.op {
-                Op::MatMul => behind(g, n.args[1], &mut list),
-                Op::Gru => behind(g, n.args[2], &mut list),
+                Op::MatMul => behind(g, n.args[1], &mut products),
+                Op::Gru => behind(g, n.args[2], &mut units),
                 _ => {}
             }
         }
     }
-    list
+    (products, units)
 }
 
 /// Matrices of an operand: itself or those it is a sum and product of.

@@ -175,9 +175,14 @@ impl Emitter<'_> {
         };
         // In a table of several buffers the row finds the buffer, and what is left is inside the row.
         let element = match w.places.len() {
+            1 if w.blocks() => {
+                let (shape, lines) = (w.shape.clone(), w.lines());
+                self.in_blocks(&shape, lines, ix)
+            }
             1 => flat(&padded, ix),
             _ => flat(&padded[1..], &ix[1..]),
         };
+        let w = &self.memory.weights[&v];
         // Lanes run along the last axis that is not 1; what follows it must be stored without padding.
         let line = line_axis(&w.shape);
         let aligned = element.is_multiple(4);
@@ -195,10 +200,22 @@ impl Emitter<'_> {
         }
         let w = w.clone();
         match w.layout {
-            Layout::Words | Layout::RowsWords => self.load_word_element(v, &w, ix, &element, lanes, dtype),
-            Layout::Halves | Layout::RowsHalves => self.load_half(v, &w, ix, &element, lanes),
-            Layout::BlocksHalves | Layout::BlocksWords => unreachable!("block layouts are read by their own scheme"),
+            Layout::Words | Layout::RowsWords | Layout::BlocksWords => {
+                self.load_word_element(v, &w, ix, &element, lanes, dtype)
+            }
+            Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => self.load_half(v, &w, ix, &element, lanes),
         }
+    }
+
+    /// Element of a matrix in blocks of 4 by 16.
+    fn in_blocks(&mut self, shape: &[usize], lines: usize, ix: &[Ix]) -> Ix {
+        let Some((n, lead)) = ix.split_last() else {
+            return Ix::default();
+        };
+        let (column, within) = self.split(n, 16);
+        let (line, inner) = self.split(&flat(shape, lead), 4);
+        let block = column.times(small(lines.div_ceil(4))).plus(&line);
+        block.times(64).plus(&inner.times(16)).plus(&within)
     }
 
     fn load_word_element(&mut self, v: Value, w: &Weight, ix: &[Ix], element: &Ix, lanes: u32, dtype: DType) -> Ex {

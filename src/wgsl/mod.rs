@@ -1,13 +1,15 @@
 //! A group becomes text: one WGSL compute shader per row program, checked by naga before anybody sees it.
 //!
 //! [`expr`] holds the recursion over pointwise ops, [`spell`] their WGSL, [`index`] the sums of loop variables that indices are, [`memory`]
-//! the addresses, [`matmul`] and [`steps`] the loops, [`emit`](mod@emit) the scopes that statements are hoisted through,
-//! [`program`] the frame of a kernel, [`library`] the functions of `shaders/`.
+//! the addresses, [`matmul`] and [`steps`] the loops, [`finish`] what follows them, [`emit`](mod@emit) the scopes that
+//! statements are hoisted through, [`program`] the frame of a kernel, [`library`] the functions of `shaders/`.
 
 mod check;
 mod emit;
 mod expr;
+mod finish;
 mod index;
+mod lanes;
 mod layout;
 mod library;
 mod matmul;
@@ -16,6 +18,7 @@ mod program;
 mod segments;
 mod spell;
 mod steps;
+mod tiles;
 
 use rayon::prelude::*;
 

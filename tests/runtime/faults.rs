@@ -238,6 +238,32 @@ fn every_rung_passes_its_self_test() {
             device.probe(rung).unwrap_or_else(|e| panic!("{rung:?}: {e}"));
         }
     }
+    if report.subgroups == Some((8, 8)) {
+        device.probe_lanes().unwrap_or_else(|e| panic!("lanes: {e}"));
+    }
+}
+
+#[test]
+fn kernels_for_software_adapters_run_on_no_other() {
+    let Some(device) = gpu() else { return };
+    let mut bundle = tiny::bundle();
+    let mut software = bundle.manifest.variants[0].clone();
+    software.profile = "software".into();
+    software.needs.software = true;
+    bundle.manifest.variants.insert(0, software);
+    let runtime = Runtime::open(device.clone(), &bundle, &Options::default()).expect("one of the two runs");
+    let report = runtime.report();
+    if device.report().kind == AdapterKind::Software {
+        assert_eq!(report.profile, "software");
+    } else {
+        assert_eq!(report.profile, "portable");
+        assert!(
+            report
+                .to_string()
+                .contains("software/packed skipped: not a software adapter"),
+            "{report}"
+        );
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use loopfm::run::{AdapterQuery, Device, DeviceOptions};
+use loopfm::fuse::{LANES, Profile, Scheme};
+use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions};
 
 /// The best adapter of this machine, opened once for all tests. Without one, says so and gives none; with
 /// `LOOPFM_REQUIRE_GPU=1` in the environment that is a failure.
@@ -22,4 +23,16 @@ pub(crate) fn open(options: &DeviceOptions) -> Option<Arc<Device>> {
             None
         }
     }
+}
+
+/// Whether a device can run kernels planned for a profile; says so where it cannot.
+pub(crate) fn serves(device: &Device, profile: &Profile) -> bool {
+    let report = device.report();
+    let lanes = LANES as u32;
+    let serves = profile.scheme == Scheme::Tiles
+        || (report.kind == AdapterKind::Software && report.subgroups == Some((lanes, lanes)));
+    if !serves {
+        eprintln!("skipped: `{}` cannot run the profile `{}`", report.name, profile.name);
+    }
+    serves
 }

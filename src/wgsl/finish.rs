@@ -1,0 +1,136 @@
+//! What follows the sums of an anchor: the tail of its step, and the store of the root.
+
+use super::emit::{Emitter, Hole, Row};
+use super::expr::COMPONENTS;
+use super::index::{Ix, small};
+use super::matmul::{Tile, TileRow};
+use crate::fuse::Step;
+use crate::ir::{Op, Value};
+
+impl Emitter<'_> {
+    /// Finishes and stores the sums of a tile, none beyond the last row or column.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the extents of one epilogue, used nowhere else"
+    )]
+    pub(super) fn finish_tile(
+        &mut self,
+        step: &Step,
+        anchor: Value,
+        t: &Tile,
+        rows: &[TileRow],
+        first: &Ix,
+        span: usize,
+        n: usize,
+    ) {
+        for (i, r) in rows.iter().enumerate() {
+            for q in 0..t.quads {
+                let column = if t.lanes == 1 {
+                    Ix::default()
+                } else {
+                    first.plus_constant(small(4 * q))
+                };
+                if column.range().0 >= n as u64 {
+                    continue;
+                }
+                self.open();
+                let ix = r.index(&column);
+                self.finish_step(step, anchor, &ix, t.lanes, &format!("acc{i}_{q}"), &r.row);
+                let mut guards = Vec::new();
+                if let Some(u) = &r.guard {
+                    guards.push(format!("{} < {span}u", u.text()));
+                }
+                if t.lanes > 1 && column.range().1 >= n as u64 {
+                    guards.push(format!("{} < {n}u", column.text()));
+                }
+                self.close(&if guards.is_empty() {
+                    String::new()
+                } else {
+                    format!("if {} ", guards.join(" && "))
+                });
+            }
+        }
+    }
+
+    /// Evaluates the tail of a step at an index of its anchor and stores the root.
+    pub(super) fn finish_step(&mut self, step: &Step, anchor: Value, ix: &[Ix], lanes: u32, acc: &str, row: &Row) {
+        let home = self.partition.placement.homes[&step.root];
+        self.computing = Some(step.root);
+        if !(lanes == 1 || self.tail_keeps_lanes(step, anchor)) || !self.finish_lanes(step, anchor, ix, lanes, acc, row)
+        {
+            let axis = ix.len() - 1;
+            let n = small(self.extents(anchor)[axis]);
+            for (c, component) in COMPONENTS.iter().enumerate() {
+                let mut jx = ix.to_vec();
+                jx[axis] = jx[axis].plus_constant(small(c));
+                if jx[axis].range().0 >= u64::from(n) {
+                    continue;
+                }
+                let guard = (jx[axis].range().1 >= u64::from(n)).then(|| format!("if {} < {n}u ", jx[axis].text()));
+                self.open();
+                jx[axis] = self.clamp(&jx[axis].clone(), n);
+                let at = self.forward(step, anchor, &jx);
+                self.hole = Some(Hole {
+                    anchor,
+                    text: format!("{acc}.{component}"),
+                    lanes: 1,
+                });
+                let e = self.eval(step.root, &at, 1, row);
+                self.hole = None;
+                self.store(step.root, home, &at, 1, &e.text, row);
+                self.close(&guard.unwrap_or_default());
+            }
+        }
+        self.computing = None;
+    }
+
+    /// The tail with all lanes at once; writes nothing and says so when something in it takes them apart.
+    fn finish_lanes(&mut self, step: &Step, anchor: Value, ix: &[Ix], lanes: u32, acc: &str, row: &Row) -> bool {
+        let home = self.partition.placement.homes[&step.root];
+        self.open();
+        let at = self.forward(step, anchor, ix);
+        self.hole = Some(Hole {
+            anchor,
+            text: acc.to_owned(),
+            lanes,
+        });
+        self.torn = false;
+        let e = self.eval(step.root, &at, lanes, row);
+        self.hole = None;
+        if self.torn {
+            self.discard();
+            return false;
+        }
+        self.store(step.root, home, &at, lanes, &e.text, row);
+        self.close("");
+        true
+    }
+
+    /// Whether four neighbours of the anchor stay four neighbours up to the root.
+    fn tail_keeps_lanes(&self, step: &Step, anchor: Value) -> bool {
+        let line = |v: Value| {
+            let s = self.extents(v);
+            s.get(super::expr::line_axis(&s)).copied().unwrap_or(1)
+        };
+        let n = line(anchor);
+        let keeps = |v: &Value| {
+            !matches!(self.g.op(*v), Op::Permute(_)) && (line(*v) == n || (n % 4 == 0 && line(*v) % 4 == 0))
+        };
+        step.views.iter().all(keeps)
+    }
+
+    /// The root's index of an element of the anchor.
+    fn forward(&mut self, step: &Step, anchor: Value, ix: &[Ix]) -> Vec<Ix> {
+        let mut ix = ix.to_vec();
+        let mut from = self.extents(anchor);
+        for view in &step.views {
+            let to = self.extents(*view);
+            ix = match self.g.op(*view) {
+                Op::Permute(perm) => perm.iter().map(|p| ix[*p].clone()).collect(),
+                _ => self.reshaped(&from, &to, &ix),
+            };
+            from = to;
+        }
+        ix
+    }
+}
