@@ -58,7 +58,9 @@ struct Weights {
 #[derive(Debug, Serialize)]
 struct VariantPlan {
     variant: String,
+    needs_software: bool,
     needs_f16: bool,
+    needs_subgroup: Option<u32>,
     workgroup_bytes: u32,
     storage_buffers: u32,
     dispatches: usize,
@@ -164,7 +166,9 @@ impl VariantPlan {
         };
         Self {
             variant: words::variant(variant),
+            needs_software: variant.needs.software,
             needs_f16: variant.needs.f16,
+            needs_subgroup: variant.needs.subgroup,
             workgroup_bytes: variant.needs.workgroup_bytes,
             storage_buffers: variant.needs.storage_buffers,
             dispatches: variant.kernels.len(),
@@ -252,7 +256,16 @@ impl fmt::Display for Weights {
 
 impl fmt::Display for VariantPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let needs = if self.needs_f16 { "f16 in shaders, " } else { "" };
+        let mut needs = String::new();
+        if self.needs_software {
+            needs.push_str("a software adapter, ");
+        }
+        if self.needs_f16 {
+            needs.push_str("f16 in shaders, ");
+        }
+        if let Some(lanes) = self.needs_subgroup {
+            needs.push_str(&format!("subgroups of {lanes}, "));
+        }
         writeln!(
             f,
             "variant {}: {}; needs {needs}{} of workgroup memory, {} storage buffers",

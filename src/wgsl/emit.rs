@@ -190,7 +190,10 @@ impl<'a> Emitter<'a> {
             return parts;
         }
         // What all terms have in common stays outside, so that whole words stay whole.
-        if let Some(common) = [8, 4, 2].into_iter().find(|c| n % c == 0 && ix.is_multiple(*c)) {
+        if let Some(common) = [8, 4, 2]
+            .into_iter()
+            .find(|c| n.is_multiple_of(*c) && ix.is_multiple(*c))
+        {
             let (q, r) = self.split(&ix.divided(common), n / common);
             return (q, r.times(common));
         }
