@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Group, Profile, Step, walk};
+use super::{Group, Profile, Scheme, Step, walk};
 use crate::ir::rows::{RowInfo, RowSpace};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::Sizes;
@@ -40,7 +40,7 @@ pub(super) fn groups(g: &Graph, rows: &[RowInfo], steps: Vec<Step>, profile: &Pr
 }
 
 fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
-    let wide = wide_steps(g, rows, &steps);
+    let wide = wide_steps(g, rows, &steps, profile);
     let (first, rest): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|s| wide.contains(&s.root));
     let mut groups = Vec::new();
     let most = first
@@ -154,9 +154,19 @@ fn weight_bytes(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
     }
 }
 
+/// Whether a step multiplies by a matrix that each row has of its own, of eight or more inner rows.
+fn has_own_matrix(g: &Graph, rows: &[RowInfo], s: &Step) -> bool {
+    let own = |v: Value| {
+        let shape = g.shape(v).per_row();
+        rows[v.index()].space == RowSpace::Rows && shape[shape.len() - 2] >= WIDE && shape[shape.len() - 1] > 1
+    };
+    s.anchor
+        .is_some_and(|a| matches!(g.op(a), Op::MatMul) && own(g.args(a)[1]))
+}
+
 /// Steps that belong to the wide program: the wide ones, those that read what they leave per inner row, and all that
 /// these need.
-fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step]) -> BTreeSet<Value> {
+fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step], profile: &Profile) -> BTreeSet<Value> {
     let roots: BTreeSet<Value> = steps.iter().map(|s| s.root).collect();
     let reads = |s: &Step| {
         let mut reads = Vec::new();
@@ -175,7 +185,10 @@ fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step]) -> BTreeSet<Value> {
         let from_spread: Vec<Value> = reads(s).into_iter().filter(|r| spread.contains(r)).collect();
         // A dense layer over a flattened wide value streams its weights: better with many rows per tile.
         let dense = inner_rows(g, rows, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10;
-        if wide || (!from_spread.is_empty() && !dense) {
+        // What pools a row's own inner rows finds them in the cache if it runs where they were read.
+        let pools = profile.scheme == Scheme::Lanes && has_own_matrix(g, rows, s);
+        let pools = pools && reads(s).iter().any(|r| members.contains(r));
+        if wide || pools || (!from_spread.is_empty() && !dense) {
             members.insert(s.root);
             let size = |v: Value| g.shape(v).numel(Sizes::ONE);
             let shrinks = s.anchor.is_some() && !wide && from_spread.iter().all(|r| 2 * size(s.root) <= size(*r));
