@@ -91,13 +91,17 @@ impl Profile {
     /// All profiles, most demanding first.
     pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::PORTABLE];
 
-    /// Rows and columns that a lane accumulates in a matmul of so many rows: as few tiles as may be, all about equally
-    /// full.
-    pub(crate) fn lane_tile(&self, rows: usize) -> (usize, usize) {
+    /// Rows and columns that a lane accumulates in a matmul of so many rows and columns: as few tiles as may be, all about
+    /// equally full.
+    pub(crate) fn lane_tile(&self, rows: usize, columns: usize) -> (usize, usize) {
         let runs = rows.div_ceil(LANES);
         let most = 2 * self.tile_m - 1;
-        let rows = runs.div_ceil(runs.div_ceil(most).max(1));
-        (rows, self.tile_n)
+        let half = self.tile_n / 2;
+        let wide = columns.next_multiple_of(half).is_multiple_of(self.tile_n);
+        (
+            runs.div_ceil(runs.div_ceil(most)),
+            if wide { self.tile_n } else { half },
+        )
     }
 
     /// The profile of a name.

@@ -122,7 +122,7 @@ fn repeated_operands(g: &Graph, rows: &[RowInfo], profile: &Profile, anchor: Val
             let shared = rows[args[1].index()].space == RowSpace::Const;
             if profile.scheme == Scheme::Lanes && inner >= LANES {
                 // Lanes share what they compute: once for each pass over the other extent.
-                let (tile_rows, tile_columns) = profile.lane_tile(inner);
+                let (tile_rows, tile_columns) = profile.lane_tile(inner, n);
                 let b_uses = if shared { 1 } else { inner.div_ceil(LANES * tile_rows) };
                 return vec![(args[0], n.div_ceil(tile_columns) - 1), (args[1], b_uses - 1)];
             }

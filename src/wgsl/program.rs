@@ -18,6 +18,8 @@ pub(super) struct Program<'a> {
     pub(super) threads: usize,
     pub(super) tile: usize,
     pub(super) space: RowSpace,
+    /// Steps that multiply by matrices of many columns: most of the text.
+    pub(super) matmuls: usize,
 }
 
 impl Program<'_> {
@@ -46,6 +48,7 @@ pub(super) fn emit(
         threads: profile.threads,
         tile: group.tile,
         space: group.space,
+        matmuls: group.steps.iter().filter(|s| is_long(g, s)).count(),
     };
     let mut e = Emitter::new(g, partition, memory);
     let mut notes = String::new();
@@ -87,6 +90,13 @@ pub(super) fn emit(
         invocations: super::index::small(p.threads),
     };
     (kernel, text)
+}
+
+/// Whether a step's register tiles make much text.
+fn is_long(g: &Graph, s: &Step) -> bool {
+    let columns = |a: Value| g.shape(a).per_row().last().copied().unwrap_or(1);
+    s.anchor
+        .is_some_and(|a| matches!(g.op(a), Op::MatMul) && columns(a) > 16)
 }
 
 /// Whether a step after `level` reads from the arena what one of its own group wrote there.
