@@ -90,21 +90,23 @@ def small():
 
 
 def w2(fixtures, final):
-    """Besides the losses, how far PyTorch's weights are from its own when rows are summed in another order: Adam divides
-    gradients by their size, so those that are but rounding move weights as far as any other."""
+    """Besides the losses, how far apart PyTorch's own weights end, at most, in float64 and with rows in other orders: Adam
+    divides gradients by their size, so those that are but rounding move weights as far as any other."""
     sys.path.insert(0, fixtures)
     from reference import W2
 
     io = load_file(f"{fixtures}/w2_batch512.io.safetensors")
 
-    def run(order):
+    def run(order, dtype=torch.float32):
         model = W2(V=1000, logits=True)
         model.load_state_dict(load_file(f"{fixtures}/w2.safetensors"), strict=False)
+        model = model.to(dtype)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-8)
-        ids, cand, hist, mask, label = (io[k][order] for k in ("ids", "cand", "hist", "mask", "label"))
+        ids = io["ids"][order].long()
+        cand, hist, mask, label = (io[k][order].to(dtype) for k in ("cand", "hist", "mask", "label"))
         losses = []
         for _ in range(100):
-            loss = bce(model(ids.long(), cand, hist, mask), label)
+            loss = bce(model(ids, cand, hist, mask), label)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -113,12 +115,10 @@ def w2(fixtures, final):
 
     torch.manual_seed(0)
     losses, weights = run(torch.arange(512))
-    spread = {}
-    for _ in range(3):
-        for k, w in run(torch.randperm(512))[1].items():
-            apart = (w - weights[k]).norm() / weights[k].norm()
-            spread[k] = max(spread.get(k, 0.0), apart.item())
-    out = {f"spread/{k}": torch.tensor([x]) for k, x in spread.items()}
+    others = [run(torch.randperm(512))[1] for _ in range(3)] + [run(torch.arange(512), torch.float64)[1]]
+    runs = [weights, *others]
+    spread = {k: max((a[k] - b[k]).norm() / w.norm() for a in runs for b in runs) for k, w in weights.items()}
+    out = {f"spread/{k}": x.float().reshape(1) for k, x in spread.items()}
     save_file({"loss": torch.tensor(losses)} | out, "w2_adam100.safetensors")
     save_file(weights | {"label": io["label"][:, 0].contiguous()}, final)
 
