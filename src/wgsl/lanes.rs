@@ -83,10 +83,10 @@ impl Emitter<'_> {
     /// A row's elements at `depth` inner indices from `k`.
     fn inner(&mut self, x: &Product, r: &TileRow, k: &Ix, depth: usize) -> Vec<String> {
         if depth == 4 && k.is_multiple(4) {
-            let four = self.eval(x.a, &r.a_index(k), 4, &r.row).text;
+            let four = self.eval(x.a, &r.index(k), 4, &r.row).text;
             return COMPONENTS.iter().map(|c| format!("{four}.{c}")).collect();
         }
-        let one = |d| self.eval(x.a, &r.a_index(&k.plus_constant(small(d))), 1, &r.row).text;
+        let one = |d| self.eval(x.a, &r.index(&k.plus_constant(small(d))), 1, &r.row).text;
         (0..depth).map(one).collect()
     }
 

@@ -4,8 +4,7 @@
 //! tile's tail is the step's epilogue. Where the second operand is the same for all rows, a tile's rows come from
 //! anywhere in the workgroup's tile of rows; where it is the row's own, they come from one row.
 //!
-//! How the second operand reaches the invocations is the profile's scheme: [`tiles`](super::tiles) or
-//! [`lanes`](super::lanes).
+//! How the second operand reaches the invocations is the profile's scheme: [`super::tiles`] or [`super::lanes`].
 
 use super::emit::{Emitter, Row};
 use super::index::{Ix, small};
@@ -59,12 +58,7 @@ pub(super) struct TileRow {
 }
 
 impl TileRow {
-    /// Index of its element of the first operand.
-    pub(super) fn a_index(&self, k: &Ix) -> Vec<Ix> {
-        self.index(k)
-    }
-
-    /// Index of its element of the product.
+    /// Index of its element of the first operand, or of the product.
     pub(super) fn index(&self, last: &Ix) -> Vec<Ix> {
         self.lead.iter().chain([&self.m, last]).cloned().collect()
     }

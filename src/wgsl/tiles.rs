@@ -39,7 +39,7 @@ impl Emitter<'_> {
     fn multiply_quad(&mut self, x: &Product, t: &Tile, rows: &[TileRow], k: &Ix, first: &Ix) {
         let xs: Vec<String> = rows
             .iter()
-            .map(|r| self.eval(x.a, &r.a_index(k), 4, &r.row).text)
+            .map(|r| self.eval(x.a, &r.index(k), 4, &r.row).text)
             .collect();
         let shared = rows[0].row.clone();
         if t.lanes == 1 {
@@ -69,7 +69,7 @@ impl Emitter<'_> {
     fn multiply_one(&mut self, x: &Product, t: &Tile, rows: &[TileRow], k: &Ix, first: &Ix) {
         let xs: Vec<String> = rows
             .iter()
-            .map(|r| self.eval(x.a, &r.a_index(k), 1, &r.row).text)
+            .map(|r| self.eval(x.a, &r.index(k), 1, &r.row).text)
             .collect();
         let shared = rows[0].row.clone();
         for q in 0..t.quads {
