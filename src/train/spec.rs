@@ -1,6 +1,7 @@
 //! What a run is: a TOML file, or the same structs filled by hand.
 //!
 //! ```toml
+//! name = "videos-din"
 //! seed = 0
 //!
 //! [model]                     # sizes of an architecture, or: file = "model.safetensors"
@@ -47,6 +48,8 @@ const MAX_SPEC: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
+    /// What the trained model is called; without it as its file says, or like its architecture.
+    pub name: Option<String>,
     /// Where everything random starts: initial weights, order of rows, dropout.
     pub seed: u64,
     /// The model.

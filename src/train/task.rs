@@ -42,10 +42,14 @@ impl Trainable {
     /// # Errors
     /// [`Error::Model`], [`Error::NoLogit`], [`Error::Architecture`].
     pub fn of_spec(spec: &Spec) -> Result<Self, Error> {
-        match spec.model_file() {
-            Some(file) => Self::of_model(&model::load(&file)?),
-            None => Self::of_architecture(&spec.architecture()?, spec.seed),
+        let mut made = match spec.model_file() {
+            Some(file) => Self::of_model(&model::load(&file)?)?,
+            None => Self::of_architecture(&spec.architecture()?, spec.seed)?,
+        };
+        if let Some(name) = &spec.name {
+            made.name.clone_from(name);
         }
+        Ok(made)
     }
 
     /// An architecture with fresh weights, a function of the seed.
