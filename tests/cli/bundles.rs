@@ -23,7 +23,8 @@ fn one_command_compiles_runs_and_compares() {
     assert_eq!(listed(folder.path()), ["kuairand-din.loopfm"]);
     let report = json(&String::from_utf8(done.stdout).unwrap());
     assert_eq!(report["model"], "kuairand-din");
-    assert_eq!(report["variants"][0]["variant"], "discrete/native");
+    let variants = report["variants"].as_array().unwrap();
+    assert!(variants.iter().any(|v| v["variant"] == "discrete/native"));
     let outputs = report["goldens"]["goldens"][0]["outputs"].as_array().unwrap();
     assert_eq!(outputs.len(), 3);
     for output in outputs.iter().filter(|o| o["output"] != "hidden") {
@@ -189,6 +190,7 @@ fn stages_and_languages_as_files() {
         "discrete-packed",
         "portable-native",
         "portable-packed",
+        "software-packed",
     ];
     let mut expected = vec!["README", "graph.ir", "manifest.json", "weights.safetensors"];
     expected.extend(variants);
