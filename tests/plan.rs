@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use loopfm::bundle::{Bundle, Precision, Rung};
+use loopfm::bundle::{Bundle, Precision, Rung, Storage};
 use loopfm::compile::{CompileError, Options, compile};
 use loopfm::fuse::{Fusion, Profile, partition};
 use loopfm::import;
@@ -333,5 +333,37 @@ fn split_tables_give_the_right_numbers() {
             Runtime::open(std::sync::Arc::clone(&device), &bundle, &load).unwrap_or_else(|e| panic!("{rung:?}: {e}"));
         let got = runtime.run(&batch).unwrap();
         within(&got, &bounds).unwrap_or_else(|e| panic!("{rung:?}: {e}"));
+    }
+}
+
+#[test]
+fn weights_become_halves_where_halves_hold_them() {
+    let ordinary = |n: usize| Rng(1).floats(n, 0.5);
+    let with = |n: usize, f: &dyn Fn(usize, f32) -> f32| -> Vec<f32> {
+        ordinary(n).into_iter().enumerate().map(|(i, x)| f(i, x)).collect()
+    };
+    let cases: [(&str, Vec<f32>, Storage); 4] = [
+        ("ordinary values", ordinary(320), Storage::F16),
+        (
+            "a third of the rows hardly trained",
+            with(320, &|i, x| if i / 8 % 3 == 0 { x * 1e-5 } else { x }),
+            Storage::F16,
+        ),
+        ("nothing but tiny values", with(320, &|_, x| x * 1e-5), Storage::F32),
+        (
+            "one value beyond the range",
+            with(320, &|i, x| if i == 7 { 2e4 } else { x }),
+            Storage::F32,
+        ),
+    ];
+    for (what, values, storage) in cases {
+        let mut g = Graph::new();
+        let ids = g.input("ids", DType::I32, Shape(vec![Dim::Rows(1)])).expect("an input");
+        let table = g.param("table", &[40, 8]).expect("a table");
+        let rows = g.gather(table, ids).expect("rows of it");
+        g.outputs.push(("rows".into(), rows));
+        let weights = Tensors::from([("table".to_owned(), HostTensor::f32(&[40, 8], values))]);
+        let bundle = compile("table", &g, &weights, &portable(Precision::F16)).expect("it compiles");
+        assert_eq!(bundle.weights["table"].storage, storage, "{what}");
     }
 }
