@@ -117,6 +117,10 @@ fn inner_rows(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
     match g.op(a) {
         // A constant matrix on the left has no rows of its own: `W x` is `x W` in other words.
         Op::MatMul if rows[g.args(a)[0].index()].space == RowSpace::Const => 1,
+        // Nor have matrices of a batch rows in common.
+        Op::MatMul if rows[g.args(a)[1].index()].space == RowSpace::Const && g.shape(g.args(a)[1]).rank() > 2 => {
+            shape[shape.len() - 2]
+        }
         Op::MatMul => shape.iter().rev().skip(1).product(),
         Op::Gru => shape[shape.len() - 2],
         _ => 1,

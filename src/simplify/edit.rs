@@ -30,6 +30,20 @@ impl Edit<'_> {
         self.map[old.index()].expect("operands are copied before their readers")
     }
 
+    /// What an old constant becomes, copied now if its turn has not come yet.
+    pub(super) fn ahead(&mut self, old: Value) -> Result<Value, TypeError> {
+        if let Some(v) = self.map[old.index()] {
+            return Ok(v);
+        }
+        let n = self.old.node(old);
+        let args = n.args.iter().map(|a| self.ahead(*a)).collect::<Result<Vec<_>, _>>()?;
+        let scope = self.new.enter(self.old.scope_of(old));
+        let v = self.new.declare(n.op.clone(), &args, n.ty.clone())?;
+        self.new.leave(scope);
+        self.map[old.index()] = Some(v);
+        Ok(v)
+    }
+
     /// The one reader of an old value that is no output.
     pub(super) fn only_user(&self, old: Value) -> Option<Value> {
         match self.users[old.index()][..] {

@@ -1,8 +1,8 @@
 //! The normal form of a matrix product: data on the left in its own space, a plain `[k, n]` weight on the right.
 
-use super::edit::{Replaced, Rule, constant, constant_under, kept_axis, pad, peephole};
+use super::edit::{Replaced, Rule, constant, constant_under, inverse, kept_axis, pad, peephole};
 use super::{Fault, Weights};
-use crate::ir::{Binary, Graph, Op, TypeError, Value};
+use crate::ir::{Binary, Fold, Graph, Op, TypeError, Value};
 use crate::tensor::{Dim, Shape};
 
 const RULES: &[Rule] = &[
@@ -12,6 +12,7 @@ const RULES: &[Rule] = &[
     broadcast_left,
     views_left,
     batched_views,
+    one_column,
 ];
 
 pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
@@ -186,4 +187,24 @@ fn batched_views(g: &mut Graph, v: Value) -> Replaced {
         }
         _ => Ok(None),
     }
+}
+
+/// `permute(x) y = permute(sum over k of x * y)` for a row's own `y` of one column, where the permutation brings the inner
+/// axis to the end: the fold reads `x` as it lies.
+fn one_column(g: &mut Graph, v: Value) -> Replaced {
+    let Some((a, y)) = operands(g, v).filter(|(_, y)| g.shape(*y).rank() > 2) else {
+        return Ok(None);
+    };
+    let Op::Permute(perm) = g.op(a).clone() else {
+        return Ok(None);
+    };
+    let (last, x) = (perm.len() - 1, g.args(a)[0]);
+    if g.shape(v).0[last] != Dim::Fixed(1) || perm[last] == last {
+        return Ok(None);
+    }
+    let row = transposed(g, y)?;
+    let row = g.permute(row, &inverse(&perm))?;
+    let products = g.binary(Binary::Mul, x, row)?;
+    let sum = g.reduce(Fold::Sum, products, &[perm[last]])?;
+    g.permute(sum, &perm).map(Some)
 }

@@ -20,8 +20,11 @@ mod flops;
 mod fold;
 mod matmul;
 mod requests;
+mod siblings;
 mod sink;
+mod slices;
 mod spread;
+mod stack;
 mod views;
 
 use crate::interp::EvalError;
@@ -51,6 +54,8 @@ const NORMAL: &[Pass] = &[
 const SPLIT: Pass = ("concat", concat::run);
 /// Moves work to the requests.
 const MOVE: Pass = ("requests", requests::run);
+/// Merges products; wants what is left once all else is done.
+const MERGE: Pass = ("siblings", siblings::run);
 /// Evaluates constants, last.
 const FOLD: Pass = ("fold", fold::run);
 
@@ -106,7 +111,7 @@ pub fn passes() -> impl Iterator<Item = &'static str> {
     let all = [LIVE]
         .into_iter()
         .chain(NORMAL.iter().copied())
-        .chain([SPLIT, MOVE, FOLD]);
+        .chain([SPLIT, MOVE, MERGE, FOLD]);
     all.map(|(name, _)| name)
 }
 
@@ -152,7 +157,10 @@ pub fn simplify_observed(
     let mut g = step(graph.clone(), &LIVE)?;
     g = arranged(g, &mut step)?;
     g = step(g, &MOVE)?;
-    g = arranged(g, &mut step)?;
+    g = settled(g, &mut |g| {
+        let g = arranged(g, &mut step)?;
+        step(g, &MERGE)
+    })?;
     g = step(g, &FOLD)?;
     let used = |name: &str| {
         let tensor = weights.folded.get(name).or_else(|| weights.given.get(name));

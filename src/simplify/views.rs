@@ -3,6 +3,7 @@
 //! All rules move elements only, so they are exact.
 
 use super::edit::{Edit, Replaced, constant, pad, peephole, rewrite, trim, trimmed, volume};
+use super::slices::slice;
 use super::{Fault, Weights};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{Dim, Shape};
@@ -67,7 +68,8 @@ fn flat_axis(from: &Shape, to: &Shape, axis: usize) -> Option<usize> {
     (several && (axis + 1..=from.rank()).any(ends)).then_some(at)
 }
 
-/// `permute(permute(x))` is one permutation; where only axes of extent 1 move it is a reshape.
+/// `permute(permute(x))` is one permutation; where only axes of extent 1 move it is a reshape; axes of extent 1 that a
+/// reshape before it added are added after it.
 fn permute(g: &mut Graph, v: Value) -> Replaced {
     let Op::Permute(perm) = g.op(v).clone() else {
         return Ok(None);
@@ -83,7 +85,20 @@ fn permute(g: &mut Graph, v: Value) -> Replaced {
         let source = g.args(x)[0];
         return g.permute(source, &both).map(Some);
     }
-    Ok(None)
+    let Some(&source) = g.args(x).first().filter(|_| *g.op(x) == Op::Reshape) else {
+        return Ok(None);
+    };
+    let (own, added): (Vec<usize>, Vec<usize>) = (0..perm.len()).partition(|a| dims[*a] != Dim::Fixed(1));
+    if added.is_empty() || !own.iter().map(|a| &dims[*a]).eq(&g.shape(source).0) {
+        return Ok(None);
+    }
+    let order = perm
+        .iter()
+        .filter_map(|a| own.binary_search(a).ok())
+        .collect::<Vec<_>>();
+    let to = g.shape(v).clone();
+    let y = g.permute(source, &order)?;
+    g.reshape(y, &to).map(Some)
 }
 
 /// `broadcast(broadcast(x)) = broadcast(x)`; leading axes of extent 1 need no reshape before it.
@@ -109,94 +124,6 @@ fn broadcast(g: &mut Graph, v: Value) -> Replaced {
         _ => return Ok(None),
     };
     g.broadcast(inner, &to).map(Some)
-}
-
-/// A slice of a whole axis is nothing, of a slice one slice, of a broadcast axis no slice; a slice of a concatenation
-/// takes only the parts it meets; a slice of a permutation is a permuted slice.
-fn slice(g: &mut Graph, v: Value) -> Replaced {
-    let Op::Slice {
-        axis,
-        start,
-        stop,
-        step,
-    } = *g.op(v)
-    else {
-        return Ok(None);
-    };
-    let (x, to) = (g.args(v)[0], g.shape(v).clone());
-    if *g.shape(x) == to {
-        return Ok(Some(x));
-    }
-    let args = g.args(x).to_vec();
-    match g.op(x).clone() {
-        Op::Slice {
-            axis: a,
-            start: s,
-            step: k,
-            ..
-        } if a == axis => {
-            let op = Op::Slice {
-                axis,
-                start: s + start * k,
-                stop: s + (stop - 1) * k + 1,
-                step: k * step,
-            };
-            g.apply(op, &args).map(Some)
-        }
-        Op::Broadcast => {
-            let lead = to.rank() - g.shape(args[0]).rank();
-            let repeated = axis < lead || g.shape(args[0]).0[axis - lead] == Dim::Fixed(1);
-            let part = if repeated {
-                args[0]
-            } else {
-                let op = Op::Slice {
-                    axis: axis - lead,
-                    start,
-                    stop,
-                    step,
-                };
-                g.apply(op, &args)?
-            };
-            g.broadcast(part, &to).map(Some)
-        }
-        Op::Permute(perm) => {
-            let op = Op::Slice {
-                axis: perm[axis],
-                start,
-                stop,
-                step,
-            };
-            let part = g.apply(op, &args)?;
-            g.permute(part, &perm).map(Some)
-        }
-        Op::Concat(a) if a == axis && step == 1 => {
-            let mut parts = Vec::new();
-            let mut at = 0;
-            for part in args {
-                let n = g.shape(part).0[axis].factor();
-                let (from, till) = (start.max(at), stop.min(at + n));
-                if from < till {
-                    parts.push(g.slice(part, axis, from - at, till - at)?);
-                }
-                at += n;
-            }
-            g.concat(&parts, axis).map(Some)
-        }
-        Op::Concat(a) if a != axis => {
-            let slice = |x: &Value| {
-                let op = Op::Slice {
-                    axis,
-                    start,
-                    stop,
-                    step,
-                };
-                g.apply(op, &[*x])
-            };
-            let parts = args.iter().map(slice).collect::<Result<Vec<_>, _>>()?;
-            g.concat(&parts, a).map(Some)
-        }
-        _ => Ok(None),
-    }
 }
 
 /// Neighbouring slices of one value are one slice; repetitions of an axis of extent 1 are a broadcast; of broadcasts

@@ -110,11 +110,14 @@ impl Emitter<'_> {
     fn tail_keeps_lanes(&self, step: &Step, anchor: Value) -> bool {
         let line = |v: Value| {
             let s = self.extents(v);
-            s.get(super::expr::line_axis(&s)).copied().unwrap_or(1)
+            let axis = super::expr::line_axis(&s);
+            (axis, s.get(axis).copied().unwrap_or(1))
         };
-        let n = line(anchor);
+        let (_, n) = line(anchor);
         let keeps = |v: &Value| {
-            !matches!(self.g.op(*v), Op::Permute(_)) && (line(*v) == n || (n % 4 == 0 && line(*v) % 4 == 0))
+            let ((from, _), (to, m)) = (line(self.g.args(*v)[0]), line(*v));
+            let moved = matches!(self.g.op(*v), Op::Permute(perm) if perm[to] != from);
+            !moved && (m == n || (n % 4 == 0 && m % 4 == 0))
         };
         step.views.iter().all(keeps)
     }

@@ -4,6 +4,7 @@ mod affine;
 mod models;
 mod products;
 mod random;
+mod siblings;
 mod views;
 
 use loopfm::interp::{Elements, eval, eval_values};
