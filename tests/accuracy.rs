@@ -161,11 +161,9 @@ fn as_f32(output: &str, d: &Difference) -> bool {
     }
 }
 
-/// A thousandth of the largest. `fuxictr_din` multiplies seconds (up to 1177) by weights in f16: there rounding alone
-/// moves what is not squashed by three thousandths, one standard deviation of `interp::bounds`.
-fn as_f16(model: &str, output: &str, d: &Difference) -> bool {
-    let raw_seconds = model == "fuxictr_din" && output != "prob";
-    d.of_max < if raw_seconds { 5e-3 } else { 1e-3 }
+/// A thousandth of the largest.
+fn as_f16(d: &Difference) -> bool {
+    d.of_max < 1e-3
 }
 
 #[test]
@@ -180,7 +178,7 @@ fn brought_models_keep_their_answers() {
                     let name = format!("{model}/{file} {precision:?} {device}");
                     faults.extend(compare(&name, &got, &golden.want, |output, d| match precision {
                         Precision::F32 => as_f32(output, d),
-                        Precision::F16 => as_f16(model, output, d),
+                        Precision::F16 => as_f16(d),
                     }));
                 }
             }

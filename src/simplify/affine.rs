@@ -284,7 +284,7 @@ fn before_product(e: &mut Edit<'_>, divisors: &HashSet<Value>, a: Value, w: Valu
 }
 
 /// Whether changing a weight would keep a second large tensor: something else reads its parameter as it is.
-fn copies(e: &Edit<'_>, w: Value) -> bool {
+pub(super) fn copies(e: &Edit<'_>, w: Value) -> bool {
     let mut open = vec![w];
     let mut shared = false;
     while let Some(x) = open.pop() {

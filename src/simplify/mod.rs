@@ -19,6 +19,7 @@ mod edit;
 mod flops;
 mod fold;
 mod matmul;
+mod numeric;
 mod requests;
 mod siblings;
 mod sink;
@@ -56,6 +57,8 @@ const SPLIT: Pass = ("concat", concat::run);
 const MOVE: Pass = ("requests", requests::run);
 /// Merges products; wants what is left once all else is done.
 const MERGE: Pass = ("siblings", siblings::run);
+/// Takes numbers out of products; wants their weights scaled as they will be.
+const NUMBERS: Pass = ("numeric", numeric::run);
 /// Evaluates constants, last.
 const FOLD: Pass = ("fold", fold::run);
 
@@ -111,7 +114,7 @@ pub fn passes() -> impl Iterator<Item = &'static str> {
     let all = [LIVE]
         .into_iter()
         .chain(NORMAL.iter().copied())
-        .chain([SPLIT, MOVE, MERGE, FOLD]);
+        .chain([SPLIT, MOVE, MERGE, NUMBERS, FOLD]);
     all.map(|(name, _)| name)
 }
 
@@ -159,7 +162,8 @@ pub fn simplify_observed(
     g = step(g, &MOVE)?;
     g = settled(g, &mut |g| {
         let g = arranged(g, &mut step)?;
-        step(g, &MERGE)
+        let g = step(g, &MERGE)?;
+        step(g, &NUMBERS)
     })?;
     g = step(g, &FOLD)?;
     let used = |name: &str| {

@@ -2,6 +2,7 @@
 
 mod affine;
 mod models;
+mod numeric;
 mod products;
 mod random;
 mod siblings;
