@@ -34,7 +34,7 @@ fn flags_that_do_not_fit_the_files() {
     let on_cpu = loopfm!("run", bundle, "--input", batch, "--device", "cpu", "--adapter", "0").fails(2);
     assert!(on_cpu.contains("--device cpu"), "{on_cpu}");
     let variant = loopfm!("run", bundle, "--input", batch, "--variant", "portable/f32").fails(2);
-    assert!(variant.contains("it has discrete/native, discrete/packed"), "{variant}");
+    assert!(variant.contains("it has software/packed, discrete/native"), "{variant}");
     let compiled = loopfm!("verify", bundle, "--golden", batch, "--precision", "f32").fails(2);
     assert!(compiled.contains("is compiled already"), "{compiled}");
     let model = folder.path().join("m.safetensors");
