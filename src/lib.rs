@@ -19,7 +19,7 @@
 //!    optimiser state, [`train`] takes batches through that step and writes the model that all of this began with.
 //!
 //! Training takes the same graph: [`grad`](mod@grad) appends to a loss its derivatives by weights, so that a step is one
-//! graph too, and `interp` says what it means.
+//! graph too, and `interp` says what it means. [`cpu`] runs steps, and so does [`device_step`] on a GPU.
 //!
 //! # Example
 //!
@@ -84,6 +84,7 @@
 //! | 3 | [`wgsl`] | groups as shaders |
 //! | 4 | [`compile`](mod@compile) | the pipeline |
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
+//! | 5 | [`device_step`] | a training step on a device |
 //! | 5 | [`train`] | data, steps, validations, checkpoints: a trained model |
 //! | 6 | [`cli`] | the commands |
 //!
@@ -98,6 +99,8 @@ pub mod cli;
 pub mod compile;
 pub mod container;
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod device_step;
 pub mod fuse;
 pub mod grad;
 pub mod import;

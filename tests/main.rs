@@ -8,6 +8,8 @@ mod bounds;
 #[cfg(feature = "cli")]
 mod cli;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod device_step;
 mod fused;
 mod golden;
 mod gradients;

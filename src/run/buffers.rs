@@ -202,6 +202,14 @@ impl Arenas {
         })
     }
 
+    /// The weight buffer, if there is one alone.
+    pub(super) fn only_weights(&self) -> Option<&wgpu::Buffer> {
+        match &self.weights[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// The buffer behind a binding of a kernel.
     pub(super) fn buffer(&self, binding: Binding, kernel: &str) -> Result<&wgpu::Buffer, Error> {
         match binding {

@@ -34,11 +34,16 @@ impl Loaded {
         };
         let tiles = (count as u64).div_ceil(u64::from(self.rows_per_group.max(1)));
         let total = tiles.saturating_mul(u64::from(self.groups_per_tile));
-        let x = total.min(u64::from(GRID_EDGE));
-        let y = total.div_ceil(u64::from(GRID_EDGE)).min(u64::from(GRID_EDGE));
-        // Both are at most the edge.
-        (total > 0).then_some((x as u32, y as u32))
+        edges(total)
     }
+}
+
+/// A grid of at least so many workgroups, if there are any: the number of one is `x + 65535 y`.
+pub(super) fn edges(total: u64) -> Option<(u32, u32)> {
+    let x = total.min(u64::from(GRID_EDGE));
+    let y = total.div_ceil(u64::from(GRID_EDGE)).min(u64::from(GRID_EDGE));
+    // Both are at most the edge.
+    (total > 0).then_some((x as u32, y as u32))
 }
 
 /// What a shader may do with a buffer.
@@ -46,8 +51,13 @@ impl Loaded {
 pub(super) enum Access {
     Uniform,
     Read,
+    /// Structures of up to [`RECORD`] bytes, read.
+    Records,
     Write,
 }
+
+/// Bytes that a buffer of structures has at least.
+pub(super) const RECORD: u64 = 64;
 
 impl Access {
     fn of(binding: Binding) -> Self {
@@ -61,7 +71,7 @@ impl Access {
     fn entry(self, binding: usize) -> wgpu::BindGroupLayoutEntry {
         let ty = match self {
             Self::Uniform => wgpu::BufferBindingType::Uniform,
-            Self::Read => wgpu::BufferBindingType::Storage { read_only: true },
+            Self::Read | Self::Records => wgpu::BufferBindingType::Storage { read_only: true },
             Self::Write => wgpu::BufferBindingType::Storage { read_only: false },
         };
         wgpu::BindGroupLayoutEntry {
@@ -71,7 +81,7 @@ impl Access {
                 ty,
                 has_dynamic_offset: false,
                 // Spares a check at every dispatch; no shader binds less than one vec4.
-                min_binding_size: NonZeroU64::new(16),
+                min_binding_size: NonZeroU64::new(if self == Self::Records { RECORD } else { 16 }),
             },
             count: None,
         }
@@ -116,6 +126,11 @@ pub(super) fn build(device: &Device, label: &str, wgsl: &str, access: &[Access])
 }
 
 impl Built {
+    /// The pipeline alone.
+    pub(super) fn into_pipeline(self) -> wgpu::ComputePipeline {
+        self.pipeline
+    }
+
     /// Binds whole buffers, element `i` as binding `i`.
     pub(super) fn bind(
         &self,

@@ -23,6 +23,8 @@ mod exec;
 #[cfg(feature = "gpu")]
 mod kernels;
 #[cfg(feature = "gpu")]
+mod machine;
+#[cfg(feature = "gpu")]
 mod profile;
 #[cfg(feature = "gpu")]
 mod runtime;
@@ -46,6 +48,8 @@ pub use adapter::{AdapterReport, adapters};
 pub use device::Device;
 #[cfg(feature = "gpu")]
 pub use exec::{Ticket, Timings};
+#[cfg(feature = "gpu")]
+pub use machine::{Machine, Memory, Read, Tail, Use, Write};
 #[cfg(feature = "gpu")]
 pub use profile::{KernelTime, Profile};
 #[cfg(feature = "gpu")]

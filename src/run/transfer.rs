@@ -112,7 +112,7 @@ impl Place {
 
 impl Layout {
     /// What kernels see of a batch's sizes.
-    fn words(&self, sizes: Sizes) -> [u32; 4] {
+    pub(super) fn words(&self, sizes: Sizes) -> [u32; 4] {
         // A chunk is no larger than the capacities, which are u32.
         [
             sizes.rows as u32,

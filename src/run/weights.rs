@@ -65,7 +65,7 @@ fn create(device: &Device, shard: usize, bytes: u64) -> Result<wgpu::Buffer, Err
         device.wgpu().create_buffer(&wgpu::BufferDescriptor {
             label: Some("weights"),
             size: bytes.max(16),
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         })
     })

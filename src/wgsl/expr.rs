@@ -7,9 +7,9 @@
 use super::emit::{Emitter, Ex, Row};
 use super::index::{Ix, small};
 use super::memory::Place;
-use super::spell::{binary, cast, unary, wgsl_type};
+use super::spell::{binary, cast, literal, unary, wgsl_type};
 use crate::ir::rows::{RowSpace, is_crossing};
-use crate::ir::{Op, Scalar, Value};
+use crate::ir::{Op, Value};
 use crate::tensor::{DType, Dim};
 
 /// The axis that lanes run along.
@@ -55,7 +55,7 @@ impl Emitter<'_> {
         match &n.op {
             Op::Input(_) => self.load(v, Place::Input(self.memory.inputs[&v]), ix, lanes, row),
             Op::Param(_) => self.load_weight(v, ix, lanes),
-            Op::Const(c) => splat(&self.literal(*c), 0, lanes, g.ty(v).dtype),
+            Op::Const(c) => splat(&literal(*c), 0, lanes, g.ty(v).dtype),
             Op::Iota => {
                 let base = ix[0].text();
                 let text = if lanes == 1 {
@@ -318,27 +318,6 @@ impl Emitter<'_> {
             global: global.text,
             depth: global.depth,
         }
-    }
-
-    fn literal(&self, c: Scalar) -> String {
-        match c {
-            Scalar::F32(x) if x.is_nan() => "bitcast<f32>(nan_bits)".into(),
-            Scalar::F32(x) if x == f32::INFINITY => "bitcast<f32>(infinity_bits)".into(),
-            Scalar::F32(x) if x == f32::NEG_INFINITY => "(-bitcast<f32>(infinity_bits))".into(),
-            Scalar::F32(x) => parenthesised(format!("{x:?}f")),
-            Scalar::I32(i32::MIN) => "(-2147483647i - 1i)".into(),
-            Scalar::I32(x) => parenthesised(format!("{x}i")),
-            Scalar::Bool(x) => x.to_string(),
-        }
-    }
-}
-
-/// A negative literal in parentheses, so that it can follow any operator.
-fn parenthesised(text: String) -> String {
-    if text.starts_with('-') {
-        format!("({text})")
-    } else {
-        text
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`expr`] holds the recursion over pointwise ops, [`spell`] their WGSL, [`index`] the sums of loop variables that indices are, [`memory`]
 //! the addresses, [`matmul`] and [`steps`] the loops, [`finish`] what follows them, [`emit`](mod@emit) the scopes that
-//! statements are hoisted through, [`program`] the frame of a kernel, [`library`] the functions of `shaders/`.
+//! statements are hoisted through, [`program`] the frame of a kernel, [`library`] the functions of `shaders/`, [`scalar`]
+//! expressions without shapes.
 
 mod check;
 mod emit;
@@ -15,6 +16,7 @@ mod library;
 mod matmul;
 mod memory;
 mod program;
+mod scalar;
 mod segments;
 mod spell;
 mod steps;
@@ -28,6 +30,7 @@ use crate::ir::Graph;
 
 pub use check::{Rejected, module, validate};
 pub use layout::{LayoutError, Memory, space};
+pub use scalar::{Statements, kernel, statements};
 
 /// A kernel and its text.
 #[derive(Clone, Debug)]

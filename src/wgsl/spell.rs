@@ -1,6 +1,6 @@
 //! How WGSL spells the scalar functions; those it lacks are in `shaders/math.wgsl`.
 
-use crate::ir::{Binary, Unary};
+use crate::ir::{Binary, Scalar, Unary};
 use crate::tensor::DType;
 
 /// The shader's name of an element type.
@@ -75,4 +75,26 @@ pub(super) fn binary(b: Binary, x: &str, y: &str, lanes: u32, dtype: DType) -> S
         Binary::Or => "|",
     };
     format!("{x} {infix} {y}")
+}
+
+/// A constant.
+pub(super) fn literal(c: Scalar) -> String {
+    match c {
+        Scalar::F32(x) if x.is_nan() => "bitcast<f32>(nan_bits)".into(),
+        Scalar::F32(x) if x == f32::INFINITY => "bitcast<f32>(infinity_bits)".into(),
+        Scalar::F32(x) if x == f32::NEG_INFINITY => "(-bitcast<f32>(infinity_bits))".into(),
+        Scalar::F32(x) => parenthesised(format!("{x:?}f")),
+        Scalar::I32(i32::MIN) => "(-2147483647i - 1i)".into(),
+        Scalar::I32(x) => parenthesised(format!("{x}i")),
+        Scalar::Bool(x) => x.to_string(),
+    }
+}
+
+/// A negative literal in parentheses, so that it can follow any operator.
+fn parenthesised(text: String) -> String {
+    if text.starts_with('-') {
+        format!("({text})")
+    } else {
+        text
+    }
 }

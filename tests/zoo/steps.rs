@@ -131,3 +131,78 @@ fn every_model_learns_a_batch() {
         assert!(last < 0.3 * first, "{architecture}: {first} to {last}");
     }
 }
+
+/// Adam on every model without additions, on a device and on the CPU; what a device does not run it names.
+#[cfg(feature = "gpu")]
+#[test]
+fn steps_on_a_device_are_those_of_the_cpu() {
+    use loopfm::device_step;
+    use loopfm::optim::{At, Optimiser, step};
+
+    let Some(device) = crate::support::gpu::gpu() else {
+        return;
+    };
+    let mut refused = Vec::new();
+    for architecture in ARCHITECTURES {
+        let network = network(&spec(architecture, ""), Mode::Train);
+        let build = || -> Result<_, TypeError> {
+            let mut g = network.graph.clone();
+            g.outputs.retain(|(name, _)| name.starts_with("next."));
+            let label = g.input("label", DType::F32, Shape(vec![Dim::Rows(1)]))?;
+            let inv_rows = g.input("step.inv_rows", DType::F32, Shape::default())?;
+            let each = nn::bce_with_logits(&mut g, network.logit, label)?;
+            let loss = nn::mean_over_rows(&mut g, each, None, inv_rows)?;
+            Ok(step(g, loss, &Optimiser::default()).unwrap_or_else(|e| panic!("{architecture}: {e}")))
+        };
+        let step = build().unwrap();
+        let all = weights(&network, 5);
+        let own = |(_, name, _): (Value, &str, _)| Some((name.to_owned(), all.get(name)?.clone()));
+        let mut state: Tensors = step.graph.params().filter_map(own).collect();
+        state.extend(step.state.clone());
+        let mut want = Stepper::new(&step.graph, state.clone()).unwrap_or_else(|e| panic!("{architecture}: {e}"));
+        let got = device_step::Stepper::new(device.clone(), &step.graph, state, 16);
+        let mut got = match got {
+            Ok(got) => got,
+            Err(e @ (device_step::Error::Form { .. } | device_step::Error::Compile(_))) => {
+                eprintln!("{architecture}: {e}");
+                refused.push(architecture);
+                continue;
+            }
+            Err(e) => panic!("{architecture}: {e}"),
+        };
+        let mut given = given(&network);
+        for t in 1..4 {
+            let at = At {
+                step: t,
+                rows: ROWS,
+                lr: 1e-3,
+                seed: 0,
+            };
+            given.extend(step.scalars(at));
+            let inputs = read(&step.graph, &given);
+            let wanted = want
+                .step(&inputs, ROWS)
+                .unwrap_or_else(|e| panic!("{architecture}: {e}"));
+            let metrics = got
+                .step(&inputs, ROWS)
+                .unwrap_or_else(|e| panic!("{architecture}: {e}"));
+            compare_outputs(&metrics, &wanted, TOL).unwrap_or_else(|e| panic!("{architecture}, step {t}: {e}"));
+        }
+        let state = got.state().unwrap_or_else(|e| panic!("{architecture}: {e}"));
+        // Adam turns noise about zero into whole steps: three of them at most.
+        let tol = Tol { abs: 2e-4, ..TOL };
+        compare_outputs(&state, want.state(), tol).unwrap_or_else(|e| panic!("{architecture}: {e}"));
+        eprintln!("{architecture}: {} dispatches", got.dispatches());
+        assert!(
+            got.dispatches() <= 16,
+            "{architecture}: {} dispatches",
+            got.dispatches()
+        );
+    }
+    // Means over the batch that rows wait for, lookups beside other reads of a table, constants of rows.
+    assert_eq!(
+        refused,
+        ["fmfm", "din", "dien", "dmr"],
+        "models that a device does not train"
+    );
+}

@@ -1,0 +1,26 @@
+// Rows of gradients of tables: each workgroup adds up what a batch has for one row of one table, in the order given.
+
+struct Segment {
+    into: u32,    // first element of the row
+    start: u32,   // its terms: from here
+    end: u32,     // to here among `terms`
+    width: u32,   // elements of a row
+}
+
+@group(0) @binding(0) var<storage, read> segments: array<Segment>;
+// How many segments there are, then the first element of each term.
+@group(0) @binding(1) var<storage, read> terms: array<u32>;
+@group(0) @binding(2) var<storage, read> values: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>) {
+    let number = wid.x + wid.y * 65535u;
+    if number >= terms[0] { return; }
+    let segment = segments[number];
+    for (var d = lid; d < segment.width; d += 64u) {
+        var sum = 0.0;
+        for (var i = segment.start; i < segment.end; i++) { sum += values[terms[i] + d]; }
+        partial[segment.into + d] = sum;
+    }
+}

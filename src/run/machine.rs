@@ -1,0 +1,290 @@
+//! Kernels of a variant followed by kernels of the caller's own, in one submission, on memory that stays: what a
+//! training step needs.
+
+use std::sync::Arc;
+
+use crate::bundle::{Bundle, Variant};
+use crate::tensor::{Data, Sizes};
+
+use super::buffers::{Arenas, Layout, buffer};
+use super::device::{Device, Mapping};
+use super::kernels::{self, Access, Loaded};
+use super::transfer::mapped;
+use super::{Batch, Capacity, Error, weights};
+
+/// Memory that kernels share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// What kernels see of a batch's sizes.
+    Sizes,
+    /// The value arena.
+    Values,
+    /// The only weight buffer.
+    Weights,
+    /// Words in which kernels complain.
+    Status,
+    /// A buffer of the caller's, by number.
+    Own(usize),
+}
+
+/// What a kernel does with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Bound as a uniform.
+    Uniform,
+    /// Read.
+    Read,
+    /// Read as structures of at most 64 bytes.
+    Records,
+    /// Read and written.
+    Write,
+}
+
+/// A kernel of the caller's.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// For messages.
+    pub name: String,
+    /// Its text.
+    pub wgsl: String,
+    /// Its bindings in order.
+    pub bindings: Vec<(Memory, Use)>,
+    /// Workgroups; each finds its number as `x + 65535 y`.
+    pub groups: usize,
+}
+
+/// Words to be written before kernels run.
+pub struct Write<'a> {
+    /// Where to.
+    pub memory: Memory,
+    /// First word.
+    pub at: usize,
+    /// What.
+    pub words: &'a [u32],
+}
+
+/// Words to be read after kernels ran.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// Where from.
+    pub memory: Memory,
+    /// First word.
+    pub at: usize,
+    /// How many.
+    pub words: usize,
+}
+
+/// A loaded variant and what follows it.
+pub struct Machine {
+    device: Arc<Device>,
+    layout: Layout,
+    arenas: Arenas,
+    kernels: Vec<Loaded>,
+    own: Vec<wgpu::Buffer>,
+    tail: Vec<(String, wgpu::ComputePipeline, wgpu::BindGroup)>,
+    groups: Vec<usize>,
+}
+
+impl Machine {
+    /// Loads a variant with a single weight buffer, makes buffers of so many words, all zero, and compiles `tail`.
+    ///
+    /// # Errors
+    /// What the device has to say.
+    pub fn open(
+        device: Arc<Device>,
+        bundle: &Bundle,
+        variant: &Variant,
+        rows: u32,
+        own: &[(&str, usize)],
+        tail: Vec<Tail>,
+    ) -> Result<Self, Error> {
+        device.probe(variant.rung)?;
+        let capacity = Capacity { rows, requests: rows };
+        let layout = Layout::new(&device, &bundle.manifest, variant, Some(capacity))?;
+        let arenas = Arenas::new(&device, &layout, weights::upload(&device, variant, bundle)?)?;
+        let kernels = kernels::load(&device, variant, &bundle.wgsl, &arenas)?;
+        let mut machine = Self {
+            layout,
+            arenas,
+            kernels,
+            own: Vec::new(),
+            tail: Vec::new(),
+            groups: Vec::new(),
+            device,
+        };
+        for (label, words) in own {
+            use wgpu::BufferUsages as U;
+            let usage = U::STORAGE | U::COPY_DST | U::COPY_SRC;
+            let bytes = (*words as u64 * 4).max(kernels::RECORD);
+            machine.own.push(buffer(&machine.device, label, bytes, usage)?);
+        }
+        for kernel in tail {
+            machine.add(kernel)?;
+        }
+        Ok(machine)
+    }
+
+    fn add(&mut self, kernel: Tail) -> Result<(), Error> {
+        let access = kernel.bindings.iter().map(|(_, access)| match access {
+            Use::Uniform => Access::Uniform,
+            Use::Read => Access::Read,
+            Use::Records => Access::Records,
+            Use::Write => Access::Write,
+        });
+        let access: Vec<Access> = access.collect();
+        let built = kernels::build(&self.device, &kernel.name, &kernel.wgsl, &access)?;
+        let buffers = kernel.bindings.iter().map(|(memory, _)| self.buffer(*memory));
+        let group = built.bind(&self.device, &kernel.name, &buffers.collect::<Result<Vec<_>, _>>()?)?;
+        self.tail.push((kernel.name, built.into_pipeline(), group));
+        self.groups.push(kernel.groups);
+        Ok(())
+    }
+
+    fn buffer(&self, memory: Memory) -> Result<&wgpu::Buffer, Error> {
+        let found = match memory {
+            Memory::Sizes => Some(&self.arenas.sizes),
+            Memory::Values => Some(&self.arenas.values),
+            Memory::Status => Some(&self.arenas.status),
+            Memory::Weights => self.arenas.only_weights(),
+            Memory::Own(i) => self.own.get(i),
+        };
+        found.ok_or_else(|| Error::Malformed(format!("there is no memory {memory:?}")))
+    }
+
+    /// Dispatches of a batch that has rows.
+    #[must_use]
+    pub fn dispatches(&self) -> usize {
+        self.kernels.len() + self.groups.iter().filter(|n| **n > 0).count()
+    }
+
+    /// How many workgroups a kernel of the caller's has from now on.
+    pub fn set_groups(&mut self, kernel: usize, groups: usize) {
+        if let Some(n) = self.groups.get_mut(kernel) {
+            *n = groups;
+        }
+    }
+
+    /// Writes words.
+    ///
+    /// # Errors
+    /// What the device has to say.
+    pub fn write(&self, writes: &[Write<'_>]) -> Result<(), Error> {
+        for w in writes.iter().filter(|w| !w.words.is_empty()) {
+            let buffer = self.buffer(w.memory)?;
+            self.device.guarded("write words", || {
+                let bytes = bytemuck::cast_slice(w.words);
+                self.device.queue().write_buffer(buffer, w.at as u64 * 4, bytes);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Runs a batch: its inputs and `writes` first, `clear` set to zero, all kernels, then `reads`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for more rows than there is room for, and what the device has to say.
+    pub fn run(
+        &self,
+        batch: &Batch<'_>,
+        writes: &[Write<'_>],
+        clear: &[Read],
+        reads: &[Read],
+    ) -> Result<Vec<Vec<u32>>, Error> {
+        self.layout.room(batch.sizes)?;
+        for (i, place) in self.layout.inputs.iter().enumerate() {
+            let Some(tensor) = batch.input(i) else { continue };
+            let bools: Vec<u32>;
+            let bytes: &[u8] = match &tensor.data {
+                Data::F32(v) => bytemuck::cast_slice(v),
+                Data::I32(v) => bytemuck::cast_slice(v),
+                Data::Bool(v) => {
+                    bools = v.iter().map(|b| u32::from(*b)).collect();
+                    bytemuck::cast_slice(&bools)
+                }
+            };
+            self.device.guarded("write an input", || {
+                self.device
+                    .queue()
+                    .write_buffer(&self.arenas.inputs, place.offset, bytes);
+            })?;
+        }
+        let sizes = self.layout.words(batch.sizes);
+        self.write(&[Write {
+            memory: Memory::Sizes,
+            at: 0,
+            words: &sizes,
+        }])?;
+        self.write(writes)?;
+        self.submit(Some(batch.sizes), clear, reads)
+    }
+
+    /// Reads words.
+    ///
+    /// # Errors
+    /// What the device has to say.
+    pub fn read(&self, reads: &[Read]) -> Result<Vec<Vec<u32>>, Error> {
+        self.submit(None, &[], reads)
+    }
+
+    fn submit(&self, sizes: Option<Sizes>, clear: &[Read], reads: &[Read]) -> Result<Vec<Vec<u32>>, Error> {
+        let words: usize = reads.iter().map(|r| r.words).sum();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let download = buffer(&self.device, "download", (words as u64 * 4).max(16), usage)?;
+        let clear = self.buffers(clear)?;
+        let sources = self.buffers(reads)?;
+        let submission = self.device.guarded("submit a step", || {
+            let mut encoder = self
+                .device
+                .wgpu()
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            if let Some(sizes) = sizes {
+                encoder.clear_buffer(&self.arenas.status, 0, None);
+                for (buffer, at, bytes) in clear {
+                    encoder.clear_buffer(buffer, at, Some(bytes));
+                }
+                self.dispatch(&mut encoder, sizes);
+            }
+            let mut to = 0;
+            for (buffer, at, bytes) in sources {
+                encoder.copy_buffer_to_buffer(buffer, at, &download, to, bytes);
+                to += bytes;
+            }
+            self.device.queue().submit([encoder.finish()])
+        })?;
+        let mapping = Mapping::start(&download, wgpu::MapMode::Read);
+        self.device.wait(submission, "wait for a step")?;
+        self.device.mapped(&mapping, "wait for a step")?;
+        let all: Vec<u32> = bytemuck::pod_collect_to_vec(&mapped(&self.device, &download)?);
+        let mut rest = all.as_slice();
+        let part = |r: &Read| {
+            let (part, others) = rest.split_at(r.words);
+            rest = others;
+            part.to_vec()
+        };
+        Ok(reads.iter().map(part).collect())
+    }
+
+    fn buffers(&self, list: &[Read]) -> Result<Vec<(&wgpu::Buffer, u64, u64)>, Error> {
+        let list = list.iter().filter(|r| r.words > 0);
+        list.map(|r| Ok((self.buffer(r.memory)?, r.at as u64 * 4, r.words as u64 * 4)))
+            .collect()
+    }
+
+    fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, sizes: Sizes) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for kernel in &self.kernels {
+            if let Some((x, y)) = kernel.grid(sizes) {
+                pass.set_pipeline(&kernel.pipeline);
+                pass.set_bind_group(0, &kernel.bind_group, &[]);
+                pass.dispatch_workgroups(x, y, 1);
+            }
+        }
+        for ((_, pipeline, group), groups) in self.tail.iter().zip(&self.groups) {
+            if let Some((x, y)) = kernels::edges(*groups as u64) {
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, group, &[]);
+                pass.dispatch_workgroups(x, y, 1);
+            }
+        }
+    }
+}
