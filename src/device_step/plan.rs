@@ -15,6 +15,7 @@ use crate::bundle::{Bundle, Layout, Manifest, Precision, Rung};
 use crate::compile::{Options, compile};
 use crate::fuse::Profile;
 use crate::ir::{Graph, Op, Value};
+use crate::optim::NEXT;
 use crate::run::{Capacity, Device, Machine, Memory, Read, Write};
 use crate::tensor::{DType, HostTensor, Sizes, Tensors};
 use crate::wgsl::{Statements, validate};
@@ -146,6 +147,7 @@ impl Plan {
             stretches.add(&place, sums);
         }
         let indices = indices(g, &jobs.indices)?;
+        let fixed_weights = untrained(g, &indices, state)?;
         let mut own = vec![
             ("scalars of a step", sources.given.borrow().len(), Vec::new()),
             ("sums", jobs.jobs.len(), jobs.jobs),
@@ -206,7 +208,7 @@ impl Plan {
             scalars: row_part.scalars.iter().filter_map(word).collect(),
             metrics,
             of_rows: of_rows.collect(),
-            tables: Tables::new(jobs.tables, indices)?,
+            tables: Tables::new(jobs.tables, indices, &fixed_weights)?,
             clear: jobs.clear,
             numbers: numbers.len(),
             trained,
@@ -281,4 +283,16 @@ fn indices(g: &Graph, list: &IndexSet<Value>) -> Result<Graph, Error> {
     }
     graph.outputs = list.iter().enumerate().map(|(i, v)| (output(i), known[v])).collect();
     Ok(graph)
+}
+
+/// The parameters of an index graph, none of which may change.
+fn untrained(g: &Graph, indices: &Graph, state: &Tensors) -> Result<Tensors, Error> {
+    let mut weights = Tensors::new();
+    for (_, name, _) in indices.params() {
+        if let Some((_, v)) = g.outputs.iter().find(|(n, _)| n.strip_prefix(NEXT) == Some(name)) {
+            return Err(Error::refused(g, *v, "indices depend on it"));
+        }
+        weights.extend(state.get(name).map(|t| (name.to_owned(), t.clone())));
+    }
+    Ok(weights)
 }

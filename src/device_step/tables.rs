@@ -37,11 +37,12 @@ pub(super) struct Lookups {
 }
 
 impl Tables {
-    pub(super) fn new(list: Vec<Table>, indices: Graph) -> Result<Self, Error> {
+    /// Tables whose indices a graph computes, with the parameters that it reads.
+    pub(super) fn new(list: Vec<Table>, indices: Graph, weights: &Tensors) -> Result<Self, Error> {
         let indices = match indices.outputs.is_empty() {
             true => None,
             false => {
-                let executor = Executor::new(&indices, &Tensors::new())?;
+                let executor = Executor::new(&indices, weights)?;
                 Some((indices, executor))
             }
         };

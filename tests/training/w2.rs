@@ -60,3 +60,37 @@ fn w2_interpreted() {
 fn w2_on_the_cpu() {
     follows_pytorch(100, |graph, state| Ok(Box::new(Stepper::new(graph, state)?)));
 }
+
+#[cfg(feature = "gpu")]
+#[test]
+fn w2_on_a_device() {
+    use loopfm::device_step;
+
+    /// A step on a device as the trainer sees it.
+    struct OnDevice(device_step::Stepper);
+
+    impl Engine for OnDevice {
+        fn step(&mut self, batch: &Tensors, rows: usize) -> Result<Tensors, Error> {
+            Ok(self.0.step(batch, rows).unwrap_or_else(|e| panic!("{e}")))
+        }
+
+        fn state(&self) -> Tensors {
+            self.0.state().unwrap_or_else(|e| panic!("{e}"))
+        }
+
+        fn restore(&mut self, _: Tensors) -> Result<(), Error> {
+            panic!("nothing is restored here")
+        }
+    }
+
+    let Some(device) = crate::support::gpu::gpu() else {
+        return;
+    };
+    // A software driver takes its time: the first steps show each sum and each update.
+    follows_pytorch(5, |graph, state| {
+        let stepper = device_step::Stepper::new(device, graph, state, 512).unwrap_or_else(|e| panic!("{e}"));
+        eprintln!("W2: {} dispatches", stepper.dispatches());
+        assert!(stepper.dispatches() <= 40, "{} dispatches", stepper.dispatches());
+        Ok(Box::new(OnDevice(stepper)))
+    });
+}
