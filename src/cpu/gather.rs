@@ -1,8 +1,6 @@
 //! Elements picked by index: rows of tables, and one element each along an axis.
 
-use std::cell::Cell;
-
-use super::memory::{Memory, Words};
+use super::memory::Memory;
 use super::view::{Buffer, Loops, View, collapse};
 
 /// An index outside its axis.
@@ -50,48 +48,48 @@ impl Origin {
     }
 }
 
-/// `y = x[.., index[..], ..]`.
+/// What lookups and their transpose have in common: an axis of one value reached by index, all of the other in order.
 #[derive(Debug)]
-pub(super) struct Gather {
+pub(super) struct Indexed {
     table: (Buffer, usize),
     index: (Buffer, usize),
-    to: (Buffer, usize),
+    flat: (Buffer, usize),
     /// Extent of the axis; `None` for as many as the batch has requests.
     extent: Option<usize>,
     stride: usize,
-    /// Loops before the axis, over table and result.
+    /// Loops before the axis, over table and the other.
     outer: Loops<2>,
-    /// Loops over index and result.
+    /// Loops over index and the other.
     picks: Loops<2>,
-    /// Loops after the axis, over table and result, and the run inside them.
+    /// Loops after the axis, over table and the other, and the run inside them: elements and both strides.
     inner: Loops<2>,
-    run: (usize, [usize; 2]),
+    pub(super) run: (usize, [usize; 2]),
     origin: Origin,
 }
 
-impl Gather {
-    /// `extent` is that of the table's axis, unless the batch decides.
+impl Indexed {
+    /// `flat` has the extents of `index` where `table` has its axis. `extent` is that of the axis, unless the batch decides.
     pub(super) fn new(
         table: &View,
         index: &View,
-        y: &View,
+        flat: &View,
         axis: usize,
         extent: Option<usize>,
         origin: Origin,
     ) -> Self {
         let after = axis + index.shape.len();
-        let outer = collapse(&table.shape[..axis], &[&table.strides[..axis], &y.strides[..axis]]);
-        let picks = collapse(&index.shape, &[&index.strides, &y.strides[axis..after]]);
+        let outer = collapse(&table.shape[..axis], &[&table.strides[..axis], &flat.strides[..axis]]);
+        let picks = collapse(&index.shape, &[&index.strides, &flat.strides[axis..after]]);
         let inner = collapse(
             &table.shape[axis + 1..],
-            &[&table.strides[axis + 1..], &y.strides[after..]],
+            &[&table.strides[axis + 1..], &flat.strides[after..]],
         );
         let mut inner = Loops::new(&inner);
         let run = inner.split_run();
         Self {
             table: (table.buffer, table.offset),
             index: (index.buffer, index.offset),
-            to: (y.buffer, y.offset),
+            flat: (flat.buffer, flat.offset),
             extent,
             stride: table.strides[axis],
             outer: Loops::new(&outer),
@@ -102,33 +100,43 @@ impl Gather {
         }
     }
 
+    /// Table, index, and the other.
     pub(super) fn buffers(&self) -> [Buffer; 3] {
-        [self.table.0, self.index.0, self.to.0]
+        [self.table.0, self.index.0, self.flat.0]
     }
 
-    pub(super) fn run(&self, memory: &Memory<'_>) -> Result<(), Outside> {
-        let table = memory.read(self.table.0);
+    /// Where each run starts, in the table and in the other, in the order of the index.
+    #[inline]
+    pub(super) fn each(&self, memory: &Memory<'_>, mut run: impl FnMut(usize, usize)) -> Result<(), Outside> {
         let index = memory.read(self.index.0);
-        let out = memory.write(self.to.0);
         let extent = self.extent.unwrap_or(memory.requests);
         for i in 0..self.picks.count() {
-            let [at, to] = self.picks.at(i);
+            let [at, flat] = self.picks.at(i);
             let row = self.origin.row(i, index.get(self.index.1 + at).cast_signed(), extent)?;
-            let (from, to) = (self.table.1 + row * self.stride, self.to.1 + to);
+            let (table, flat) = (self.table.1 + row * self.stride, self.flat.1 + flat);
             for o in 0..self.outer.count() {
-                let [outer_from, outer_to] = self.outer.at(o);
-                self.copy(table, from + outer_from, out, to + outer_to);
+                let [table_outer, flat_outer] = self.outer.at(o);
+                for j in 0..self.inner.count() {
+                    let [t, f] = self.inner.at(j);
+                    run(table + table_outer + t, flat + flat_outer + f);
+                }
             }
         }
         Ok(())
     }
+}
 
-    fn copy(&self, table: Words<'_>, from: usize, out: &[Cell<u32>], to: usize) {
-        let (n, [stride, step]) = self.run;
-        for i in 0..self.inner.count() {
-            let [f, t] = self.inner.at(i);
-            table.copy(from + f, stride, out, to + t, step, n);
-        }
+/// `y = x[.., index[..], ..]`.
+#[derive(Debug)]
+pub(super) struct Gather(pub(super) Indexed);
+
+impl Gather {
+    pub(super) fn run(&self, memory: &Memory<'_>) -> Result<(), Outside> {
+        let [table, _, to] = self.0.buffers();
+        let (table, out) = (memory.read(table), memory.write(to));
+        let (n, [stride, step]) = self.0.run;
+        self.0
+            .each(memory, |from, to| table.copy(from, stride, out, to, step, n))
     }
 }
 

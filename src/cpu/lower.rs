@@ -4,7 +4,7 @@
 //! are computed in place; instructions are then emitted forwards. What strides can say (`broadcast`, `permute`, `slice`,
 //! most of `reshape`, requests that follow rows) costs no instruction.
 
-use super::gather::{Gather, TakeAlong};
+use super::gather::{Gather, Indexed, TakeAlong};
 use super::lanes::Func;
 use super::matmul::MatMul;
 use super::plan::{Crossing, Given, Plan, Stage, Wanted, is_pointwise, rows_first};
@@ -216,8 +216,11 @@ impl Lowering<'_> {
             Op::GruGrad => self.gru_grad(args, home),
             Op::ScatterAdd(axis) => {
                 let origin = self.origin(node);
-                let scatter = ScatterAdd::new(&args[0], &args[1], home, *axis, origin);
-                self.instrs.push(Instr::ScatterAdd(scatter));
+                let extent = Some(home.shape[*axis]);
+                self.instrs.push(Instr::ScatterAdd(ScatterAdd {
+                    sums: Indexed::new(home, &args[1], &args[0], *axis, extent, origin),
+                    result: (home.offset, home.numel()),
+                }));
             }
             Op::Uniform(stream) => {
                 let rows = node.ty.shape.symbolic().is_some();
@@ -292,8 +295,8 @@ impl Lowering<'_> {
         if home.numel() > 0 {
             let extent = table.shape[axis];
             let origin = self.origin(node);
-            let gather = Gather::new(&table, &index, &home, axis, (!crosses).then_some(extent), origin);
-            self.instrs.push(Instr::Gather(gather));
+            let lookup = Indexed::new(&table, &index, &home, axis, (!crosses).then_some(extent), origin);
+            self.instrs.push(Instr::Gather(Gather(lookup)));
         }
         home
     }

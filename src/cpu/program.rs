@@ -28,11 +28,11 @@ impl Instr {
     fn buffers(&self) -> Vec<Buffer> {
         match self {
             Self::Pointwise(i) => i.buffers().collect(),
-            Self::Gather(i) => i.buffers().to_vec(),
+            Self::Gather(i) => i.0.buffers().to_vec(),
             Self::TakeAlong(i) => i.buffers().to_vec(),
             Self::MatMul(i) => i.buffers().to_vec(),
             Self::Reduce(i) => i.buffers().to_vec(),
-            Self::ScatterAdd(i) => i.buffers().to_vec(),
+            Self::ScatterAdd(i) => i.sums.buffers().to_vec(),
             Self::Uniform(i) => i.buffers().to_vec(),
         }
     }

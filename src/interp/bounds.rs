@@ -12,8 +12,8 @@
 
 use indexmap::IndexMap;
 
-use super::{Elements, EvalError, Run, Tensor, Watch, check_batch, fold, index, scalar};
-use crate::ir::{Binary, Fold, Graph, Node, Op, Unary, Value};
+use super::{Elements, EvalError, Run, Tensor, Watch, fold, index, scalar};
+use crate::ir::{Binary, Fold, Graph, Node, Op, Unary};
 use crate::tensor::{Sizes, Tensors};
 
 /// Random evaluations that a bound rests on.
@@ -78,14 +78,7 @@ pub fn bounds(
     sizes: Sizes,
     rounding: Rounding,
 ) -> Result<IndexMap<String, Bound>, EvalError> {
-    check_batch(graph, batch, sizes)?;
-    let run = Run {
-        graph,
-        weights,
-        batch,
-        sizes,
-    };
-    let wanted: Vec<Value> = graph.outputs.iter().map(|(_, v)| *v).collect();
+    let (run, wanted) = Run::of_outputs(graph, weights, batch, sizes)?;
     let sample = |mut direction: Box<dyn FnMut() -> f64>| {
         let mut disturb = |node: &Node, args: &[&Tensor<f64>], value: &mut Tensor<f64>| {
             disturb(rounding, &mut direction, node, args, value);

@@ -1,6 +1,6 @@
 //! Where a number that is none comes from.
 
-use super::{Elements, EvalError, Run, Tensor, check_batch};
+use super::{Elements, EvalError, Run, Tensor};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{Sizes, Tensors};
 
@@ -15,14 +15,7 @@ pub fn first_non_finite(
     batch: &Tensors,
     sizes: Sizes,
 ) -> Result<Option<(Value, &'static str)>, EvalError> {
-    check_batch(graph, batch, sizes)?;
-    let run = Run {
-        graph,
-        weights,
-        batch,
-        sizes,
-    };
-    let wanted: Vec<Value> = graph.outputs.iter().map(|(_, v)| *v).collect();
+    let (run, wanted) = Run::of_outputs(graph, weights, batch, sizes)?;
     let mut found = None;
     run.values::<f32>(&wanted, &mut |node, args, value| {
         if found.is_some() || matches!(node.op, Op::Const(_)) {

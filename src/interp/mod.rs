@@ -76,7 +76,24 @@ struct Run<'a> {
     sizes: Sizes,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// A batch that fits the graph, and the values of its outputs.
+    fn of_outputs(
+        graph: &'a Graph,
+        weights: &'a Tensors,
+        batch: &'a Tensors,
+        sizes: Sizes,
+    ) -> Result<(Self, Vec<Value>), EvalError> {
+        check_batch(graph, batch, sizes)?;
+        let run = Self {
+            graph,
+            weights,
+            batch,
+            sizes,
+        };
+        Ok((run, graph.outputs.iter().map(|(_, v)| *v).collect()))
+    }
+
     /// Evaluates what `wanted` depends on, in order; showing each value to `each`.
     fn values<T: Real>(&self, wanted: &[Value], each: &mut Watch<T>) -> Result<Vec<Tensor<T>>, EvalError> {
         let mut readers = self.readers(wanted);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::tensor::{Sizes, Tensors};
 
 use super::buffers::Place;
+use super::kernels;
 use super::profile::Profiler;
 use super::staging::Lease;
 use super::transfer::{Sink, mapped, read_status, write_chunk, write_sizes};
@@ -145,13 +146,7 @@ impl Runtime {
 
     fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, sizes: Sizes) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for kernel in &self.kernels {
-            if let Some((x, y)) = kernel.grid(sizes) {
-                pass.set_pipeline(&kernel.pipeline);
-                pass.set_bind_group(0, &kernel.bind_group, &[]);
-                pass.dispatch_workgroups(x, y, 1);
-            }
-        }
+        kernels::record(&mut pass, &self.kernels, sizes);
     }
 
     /// Waits for a part of a batch and takes its outputs.

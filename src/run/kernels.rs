@@ -38,6 +38,17 @@ impl Loaded {
     }
 }
 
+/// Records kernels for a batch of these sizes, one after the other.
+pub(super) fn record(pass: &mut wgpu::ComputePass<'_>, kernels: &[Loaded], sizes: Sizes) {
+    for kernel in kernels {
+        if let Some((x, y)) = kernel.grid(sizes) {
+            pass.set_pipeline(&kernel.pipeline);
+            pass.set_bind_group(0, &kernel.bind_group, &[]);
+            pass.dispatch_workgroups(x, y, 1);
+        }
+    }
+}
+
 /// A grid of at least so many workgroups, if there are any: the number of one is `x + 65535 y`.
 pub(super) fn edges(total: u64) -> Option<(u32, u32)> {
     let x = total.min(u64::from(GRID_EDGE));

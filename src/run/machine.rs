@@ -272,13 +272,7 @@ impl Machine {
 
     fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, sizes: Sizes) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for kernel in &self.kernels {
-            if let Some((x, y)) = kernel.grid(sizes) {
-                pass.set_pipeline(&kernel.pipeline);
-                pass.set_bind_group(0, &kernel.bind_group, &[]);
-                pass.dispatch_workgroups(x, y, 1);
-            }
-        }
+        kernels::record(&mut pass, &self.kernels, sizes);
         for ((_, pipeline, group), groups) in self.tail.iter().zip(&self.groups) {
             if let Some((x, y)) = kernels::edges(*groups as u64) {
                 pass.set_pipeline(pipeline);
