@@ -85,8 +85,8 @@
 //! | 4 | [`compile`](mod@compile) | the pipeline |
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
 //! | 5 | [`device_step`] | a training step on a device |
-//! | 5 | [`train`] | data, steps, validations, checkpoints: a trained model |
-//! | 6 | [`cli`] | the commands |
+//! | 6 | [`train`] | data, steps, validations, checkpoints: a trained model |
+//! | 8 | [`cli`] | the commands |
 //!
 //! # Features
 //!
