@@ -2,7 +2,7 @@
 
 use loopfm::cpu;
 use loopfm::device_step::{Error, Stepper};
-use loopfm::ir::{Binary, Fold, Graph, TypeError, Unary, Value};
+use loopfm::ir::{Binary, Fold, Graph, Op, TensorType, TypeError, Unary, Value};
 use loopfm::nn;
 use loopfm::optim::{self, At, Group, INV_ROWS, Optimiser, Rule};
 use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
@@ -214,6 +214,72 @@ fn the_same_bits_every_time() {
         stepper.state().expect("a state")
     };
     assert_eq!(train(), train());
+}
+
+#[test]
+fn other_values_take_the_place_of_all() {
+    let Some(device) = gpu::gpu() else { return };
+    // `scale` is read by rows and never trained, `turn` by indices.
+    let build = |g: &mut Graph| -> Built {
+        let ids = g.input("target", DType::I32, rows(&[]))?;
+        let turn = g.declare(
+            Op::Param("turn".into()),
+            &[],
+            TensorType::new(DType::I32, Shape(vec![Dim::Fixed(20)])),
+        )?;
+        let ids = g.gather(turn, ids)?;
+        let table = g.param("table", &[20, 10])?;
+        let x = g.gather(table, ids)?;
+        let scale = g.param("scale", &[10])?;
+        let x = g.binary(Binary::Mul, x, scale)?;
+        dense(g, x, &[10, 1])
+    };
+    let frozen = Group {
+        params: vec!["scale".into()],
+        rule: Rule::Frozen,
+        ..Group::default()
+    };
+    let momentum = Group {
+        momentum: 0.9,
+        ..all(Rule::Sgd)
+    };
+    let optimiser = Optimiser {
+        groups: vec![frozen, momentum],
+        ..Optimiser::default()
+    };
+    let step = step(build, &optimiser);
+    let mut rng = Rng(3);
+    let mut random = || {
+        let turn = HostTensor::i32(&[20], rng.ids(20, 20));
+        weights(
+            &step.graph,
+            &[("turn".to_owned(), turn)].into_iter().collect(),
+            &mut rng,
+        )
+    };
+    let (first, other) = (random(), random());
+    let mut batch = batch(&step.graph, &mut Rng(5), 9);
+    batch.extend(step.scalars(At {
+        step: 1,
+        rows: 9,
+        lr: 1e-2,
+        seed: 0,
+    }));
+    let mut stepper = Stepper::new(device.clone(), &step.graph, first, 16).expect("a step");
+    stepper.step(&batch, 9).expect("a batch");
+    stepper.restore(other.clone()).expect("a state");
+    assert_eq!(stepper.state().expect("a state"), other);
+    let mut fresh = Stepper::new(device, &step.graph, other, 16).expect("a step");
+    assert_eq!(
+        stepper.step(&batch, 9).expect("a batch"),
+        fresh.step(&batch, 9).expect("a batch")
+    );
+    let after = stepper.state().expect("a state");
+    assert_eq!(after, fresh.state().expect("a state"));
+    let mut without = after.clone();
+    without.swap_remove("scale");
+    assert!(matches!(stepper.restore(without), Err(Error::State(_))));
+    assert_eq!(stepper.state().expect("a state"), after);
 }
 
 #[test]

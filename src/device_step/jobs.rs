@@ -9,7 +9,7 @@ use super::rows::{Operands, Rows, output};
 use super::tables::{Table, small};
 use crate::bundle::{Layout, Placement};
 use crate::ir::{Graph, Value};
-use crate::tensor::HostTensor;
+use crate::tensor::{Data, HostTensor};
 
 /// A tensor among all that are trained, in elements: laid out as kernels read weights.
 #[derive(Clone, Debug)]
@@ -52,9 +52,17 @@ impl Place {
     /// A tensor as it lies here.
     pub(super) fn padded(&self, tensor: &HostTensor) -> Vec<u32> {
         let mut words = vec![0; self.len()];
-        let floats = tensor.as_f32().unwrap_or_default();
-        for (to, from) in words.chunks_mut(self.line.max(1)).zip(floats.chunks(self.width.max(1))) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_bits());
+        let bools: Vec<u32>;
+        let own: &[u32] = match &tensor.data {
+            Data::F32(x) => bytemuck::cast_slice(x),
+            Data::I32(x) => bytemuck::cast_slice(x),
+            Data::Bool(x) => {
+                bools = x.iter().map(|x| u32::from(*x)).collect();
+                &bools
+            }
+        };
+        for (to, from) in words.chunks_mut(self.line.max(1)).zip(own.chunks(self.width.max(1))) {
+            to[..from.len()].copy_from_slice(from);
         }
         words
     }

@@ -31,7 +31,8 @@ use crate::optim::NEXT;
 use crate::run::{self, Batch, Device, Machine, Memory, Problem, Read, Write};
 use crate::tensor::{DType, HostTensor, Sizes, Tensors};
 use crate::wgsl::Rejected;
-use plan::{Plan, Slot};
+use jobs::Place;
+use plan::{Held, Plan, Slot};
 
 /// Why a device does not take a step.
 #[derive(Debug, thiserror::Error)]
@@ -106,17 +107,45 @@ impl Stepper {
             state,
         };
         for t in &stepper.plan.trained {
-            for (i, name) in t.states.iter().enumerate() {
-                let words = t.place.padded(&stepper.state[name]);
-                let (memory, at) = (stepper.plan.state_memory(i), t.place.flat);
-                stepper.machine.write(&[Write {
-                    memory,
-                    at,
-                    words: &words,
-                }])?;
-            }
+            stepper.load_states(t, &stepper.state)?;
         }
         Ok(stepper)
+    }
+
+    /// Takes other values for all parameters and optimiser state.
+    ///
+    /// # Errors
+    /// [`Error::State`] for what is missing, not wanted, or of another type: nothing has changed then; and what the
+    /// device has to say.
+    pub fn restore(&mut self, state: Tensors) -> Result<(), Error> {
+        check_state(&self.graph, &state)?;
+        self.plan.tables.restore(&state)?;
+        for t in &self.plan.trained {
+            self.load(Memory::Weights, &t.place, &state[&t.name])?;
+            self.load_states(t, &state)?;
+        }
+        for (name, place) in &self.plan.untrained {
+            self.load(Memory::Weights, place, &state[name])?;
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    fn load_states(&self, t: &Held, state: &Tensors) -> Result<(), Error> {
+        for (i, name) in t.states.iter().enumerate() {
+            self.load(self.plan.state_memory(i), &t.place, &state[name])?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, memory: Memory, place: &Place, tensor: &HostTensor) -> Result<(), Error> {
+        let words = place.padded(tensor);
+        let at = place.flat;
+        Ok(self.machine.write(&[Write {
+            memory,
+            at,
+            words: &words,
+        }])?)
     }
 
     /// Dispatches of a step.

@@ -40,6 +40,8 @@ pub(super) struct Plan {
     /// Tables with status words.
     pub(super) status: Vec<String>,
     pub(super) trained: Vec<Held>,
+    /// Parameters that rows read and that never change.
+    pub(super) untrained: Vec<(String, Place)>,
     /// Scalars of the step that numbers are computed from.
     pub(super) given: Vec<String>,
     /// Scalars of the step that rows read, with their words among weights.
@@ -202,7 +204,13 @@ impl Plan {
             let (at, width) = output_at(i);
             Some((name.clone(), at, width))
         });
+        let untrained = g.params().filter_map(|(v, name, ty)| {
+            let place = variant.weights.iter().find(|p| p.tensor == name)?;
+            let fixed = form.trained.iter().all(|t| t.param != v);
+            fixed.then(|| (name.to_owned(), Place::new(&ty.shape.at(Sizes::ONE), place)))
+        });
         let plan = Self {
+            untrained: untrained.collect(),
             status: variant.status.clone(),
             given: sources.given.borrow().iter().cloned().collect(),
             scalars: row_part.scalars.iter().filter_map(word).collect(),

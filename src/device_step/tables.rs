@@ -49,6 +49,17 @@ impl Tables {
         Ok(Self { list, indices })
     }
 
+    /// Takes other values for the parameters that indices are computed from.
+    pub(super) fn restore(&mut self, state: &Tensors) -> Result<(), Error> {
+        if let Some((graph, executor)) = &mut self.indices {
+            let own = graph
+                .params()
+                .map(|(_, name, _)| (name.to_owned(), state[name].clone()));
+            *executor = Executor::new(graph, &own.collect())?;
+        }
+        Ok(())
+    }
+
     /// Segments and terms of a batch.
     pub(super) fn lookups(&self, inputs: &Tensors, sizes: Sizes) -> Result<Lookups, Error> {
         let Some((graph, executor)) = &self.indices else {
