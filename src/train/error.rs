@@ -51,6 +51,19 @@ pub enum Error {
     NonFinite { step: u64, loss: f32, blame: Blame },
     #[error("validation after step {step}: the model's predictions are not finite")]
     Predictions { step: u64 },
+    #[error("model `{model}` has no output `{output}`; there are {}", there.join(", "))]
+    NoOutput {
+        model: String,
+        output: String,
+        there: Vec<String>,
+    },
+    #[error("model `{model}`, row {row}: output `{output}` is {seen}, which is no finite number")]
+    Output {
+        model: String,
+        output: String,
+        row: usize,
+        seen: f32,
+    },
 
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -78,6 +91,8 @@ pub enum DataError {
         seen: String,
         expected: String,
     },
+    #[error("{source_name}: `{column}` is both a column and gathered")]
+    Twice { source_name: String, column: String },
     #[error("{source_name}: column `{column}` has {seen} rows, `{first}` has {expected}")]
     Rows {
         source_name: String,

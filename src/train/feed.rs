@@ -1,127 +1,17 @@
 //! Batches in their order: a place in the data is three numbers, and what follows it is a function of them and the seed.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Columns, Needs};
+use super::columns::Columns;
+use super::split::Reader;
 use super::{Data, DataError, OneClass, Order};
-use crate::import;
 use crate::random::philox;
 use crate::tensor::Tensors;
 
 /// Rows of a batch from which on labels that are all 1 are no chance.
 const SUSPICIOUS: usize = 16;
-
-/// Training or validation data: safetensors files of columns, or tensors in memory. One file at a time is kept.
-#[derive(Debug)]
-pub struct Split {
-    sources: Vec<Source>,
-    loaded: Mutex<Option<(usize, Arc<Columns>)>>,
-}
-
-#[derive(Debug)]
-enum Source {
-    File(PathBuf),
-    Memory(Tensors),
-}
-
-impl Split {
-    /// Files, each with all columns, in the order of time.
-    #[must_use]
-    pub fn files(paths: &[PathBuf]) -> Self {
-        Self::new(paths.iter().map(|p| Source::File(p.clone())).collect())
-    }
-
-    /// One file.
-    #[must_use]
-    pub fn file(path: &Path) -> Self {
-        Self::files(&[path.to_path_buf()])
-    }
-
-    /// Columns in memory: `[rows, ..]` each.
-    #[must_use]
-    pub fn columns(columns: Tensors) -> Self {
-        Self::new(vec![Source::Memory(columns)])
-    }
-
-    fn new(sources: Vec<Source>) -> Self {
-        Self {
-            sources,
-            loaded: Mutex::new(None),
-        }
-    }
-
-    /// How many files there are.
-    pub(super) fn len(&self) -> usize {
-        self.sources.len()
-    }
-
-    /// A file's columns, read and checked.
-    pub(super) fn load(&self, file: usize, needs: &Needs) -> Result<Arc<Columns>, DataError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, columns)) = &*loaded
-            && *at == file
-        {
-            return Ok(columns.clone());
-        }
-        // The former file's memory is free before the next one is read.
-        *loaded = None;
-        let columns = Arc::new(match &self.sources[file] {
-            Source::File(path) => {
-                let (read, _) = import::read_tensors(path)?;
-                Columns::new(&format!("`{}`", path.display()), read, needs)?
-            }
-            Source::Memory(columns) => Columns::new("the columns given", columns.clone(), needs)?,
-        });
-        *loaded = Some((file, columns.clone()));
-        Ok(columns)
-    }
-
-    /// Reads and checks everything.
-    pub(super) fn check(&self, needs: &Needs) -> Result<Vec<FileSummary>, DataError> {
-        let mut files = Vec::new();
-        let (mut least, mut most, mut name) = (f32::INFINITY, f32::NEG_INFINITY, String::new());
-        for file in 0..self.len() {
-            let columns = self.load(file, needs)?;
-            for label in columns.labels() {
-                (least, most) = (least.min(*label), most.max(*label));
-            }
-            files.push(FileSummary::of(&columns));
-            name.clone_from(&columns.name);
-        }
-        match files.is_empty() {
-            true => Err(DataError::Empty {
-                source_name: "a split of no files".to_owned(),
-            }),
-            false if least == most => Err(DataError::OneClass {
-                source_name: name,
-                column: needs.label.clone(),
-                label: least,
-            }),
-            false => Ok(files),
-        }
-    }
-}
-
-/// What tells a file from another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct FileSummary {
-    pub(super) rows: usize,
-    /// Of its labels: enough to tell another file, not to prove it the same.
-    labels: String,
-}
-
-impl FileSummary {
-    fn of(columns: &Columns) -> Self {
-        let bytes: &[u8] = bytemuck::cast_slice(columns.labels());
-        Self {
-            rows: columns.rows,
-            labels: blake3::hash(bytes).to_hex()[..32].to_owned(),
-        }
-    }
-}
 
 /// A place between two batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,8 +33,7 @@ impl Cursor {
 
 /// Batches from a cursor on.
 pub(super) struct Feed<'a> {
-    split: &'a Split,
-    needs: Arc<Needs>,
+    reader: &'a Reader<'a>,
     data: Data,
     seed: u64,
     pub(super) cursor: Cursor,
@@ -160,10 +49,9 @@ struct Current {
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(split: &'a Split, needs: Arc<Needs>, data: Data, seed: u64, cursor: Cursor) -> Self {
+    pub(super) fn new(reader: &'a Reader<'a>, data: Data, seed: u64, cursor: Cursor) -> Self {
         Self {
-            split,
-            needs,
+            reader,
             data,
             seed,
             cursor,
@@ -171,9 +59,14 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// Whether the last epoch has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.cursor.epoch >= self.data.epochs
+    }
+
     /// The next batch, or `None` after the last epoch.
     pub(super) fn next(&mut self) -> Result<Option<Tensors>, DataError> {
-        if self.cursor.epoch >= self.data.epochs {
+        if self.is_done() {
             return Ok(None);
         }
         let Cursor { epoch, file, row } = self.cursor;
@@ -184,8 +77,8 @@ impl<'a> Feed<'a> {
         let end = current.order.len().min(row + self.data.batch);
         let rows = &current.order[row.min(end)..end];
         self.refuse_one_class(&current.columns, rows)?;
-        let batch = current.columns.take(rows);
-        self.cursor = match (end == current.order.len(), file + 1 == self.split.len()) {
+        let batch = current.columns.take(rows)?;
+        self.cursor = match (end == current.order.len(), file + 1 == self.reader.len()) {
             (false, _) => Cursor { epoch, file, row: end },
             (true, false) => Cursor {
                 epoch,
@@ -204,7 +97,7 @@ impl<'a> Feed<'a> {
 
     /// Whether the first epoch has batches without a negative label.
     pub(super) fn check_classes(&self) -> Result<(), DataError> {
-        for file in 0..self.split.len() {
+        for file in 0..self.reader.len() {
             let current = self.open(0, file)?;
             for rows in current.order.chunks(self.data.batch) {
                 self.refuse_one_class(&current.columns, rows)?;
@@ -215,8 +108,8 @@ impl<'a> Feed<'a> {
 
     /// The `file`-th file of an epoch.
     fn open(&self, epoch: u64, file: usize) -> Result<Current, DataError> {
-        let files = self.order(self.split.len(), [epoch as u32, u32::MAX]);
-        let columns = self.split.load(files[file], &self.needs)?;
+        let files = self.order(self.reader.len(), [epoch as u32, u32::MAX]);
+        let columns = self.reader.load(files[file])?;
         let order = self.order(columns.rows, [epoch as u32, files[file] as u32]);
         Ok(Current {
             epoch,
@@ -246,7 +139,7 @@ impl<'a> Feed<'a> {
                 source_name: columns.name.clone(),
                 row: rows[0],
                 rows: rows.len(),
-                column: self.needs.label.clone(),
+                column: self.reader.needs.label.clone(),
             });
         }
         Ok(())

@@ -1,15 +1,16 @@
-//! A whole run: data in, a folder out.
+//! A whole run: data in, a folder out, or a model in memory.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::checkpoint::{self, Best};
-use super::feed::{Feed, FileSummary};
-use super::journal::Journal;
-use super::{CheckpointError, Cursor, Error, Event, Metrics, Split, StepLine, Trainer, Validation};
+use super::checkpoint::Best;
+use super::feed::{Cursor, Feed};
+use super::folder::Folder;
+use super::split::{FileSummary, Reader};
+use super::{Error, Event, Metrics, Progress, Split, StepLine, Trainer, Validation};
+use crate::import::Model;
 use crate::metrics::RunningAuc;
 use crate::tensor::Tensors;
 
@@ -44,8 +45,20 @@ pub struct Outcome {
     pub auc: Option<f64>,
 }
 
-/// The tensor of a checkpoint that holds the running AUC.
-const AUC: &str = "auc";
+/// What a run without a folder has come to.
+#[derive(Clone, Debug)]
+pub struct Learnt {
+    /// The trained model: of the best validation, or the last one without validation data.
+    pub model: Model,
+    /// Steps that the trainer has done by now.
+    pub steps: u64,
+    /// Rows trained on in this run.
+    pub rows: u64,
+    /// The validation that the model is of; absent without validation data.
+    pub best: Option<Best>,
+    /// Of the last epoch's training rows, each scored before it was trained on.
+    pub auc: Option<f64>,
+}
 
 impl Trainer {
     /// Trains until the epochs, the steps or the patience end.
@@ -54,41 +67,20 @@ impl Trainer {
     /// [`Error`]: whatever is wrong with the data or the checkpoint before the first step, what goes wrong in a step,
     /// and failures to write. The folder's checkpoint is sound in any case.
     pub fn fit(&mut self, fit: &Fit<'_>, observe: &mut Observer<'_>) -> Result<Outcome, Error> {
-        let files = fit.train.check(&self.task.needs)?;
-        self.feed(fit, Cursor::default()).check_classes()?;
-        if let Some(valid) = fit.valid {
-            valid.check(&self.task.validation)?;
-        }
-        let config = self.config(&files);
-        let path = fit.out.join("checkpoint.safetensors");
-        if fit.resume {
-            self.restore(&path, &config)?;
-        } else if path.exists() {
-            return Err(CheckpointError::Exists { path }.into());
-        }
-        fs::create_dir_all(fit.out).map_err(|source| Error::Io {
-            path: fit.out.to_path_buf(),
-            source,
-        })?;
-        let mut ongoing = Ongoing {
-            journal: Journal::open(fit.out, self.progress.step)?,
-            model: fit.out.join("model.safetensors"),
-            config,
-            path,
-            fit,
-            observe,
-            since: (Instant::now(), self.progress.rows),
-        };
-        ongoing.tell(&Event::Start {
-            rows: files.iter().map(|f| f.rows as u64).sum::<u64>() * self.spec.data.epochs,
-            done: self.progress.rows,
-        })?;
+        let (train, valid) = self.readers(fit.train, fit.valid);
+        let files = self.check(&train, valid.as_ref())?;
+        let folder = Folder::open(self, fit.out, &files, fit.resume)?;
+        let model = folder.model.clone();
+        let mut ongoing = Ongoing::new(&train, valid.as_ref(), Keep::Folder(folder), observe);
+        ongoing.start(self, &files)?;
         if !self.progress.finished {
-            ongoing.save(self)?;
+            if !fit.resume {
+                ongoing.save(self)?;
+            }
             ongoing.go_on(self)?;
         }
         Ok(Outcome {
-            model: ongoing.model,
+            model,
             steps: self.progress.step,
             rows: self.progress.rows,
             best: self.progress.best,
@@ -96,57 +88,98 @@ impl Trainer {
         })
     }
 
-    fn feed<'a>(&self, fit: &Fit<'a>, from: Cursor) -> Feed<'a> {
-        let data = self.spec.data.clone();
-        Feed::new(fit.train, self.task.needs.clone(), data, self.spec.seed, from)
-    }
-
-    /// A hash of all that a run is a function of.
-    fn config(&self, files: &[FileSummary]) -> String {
-        let spec = serde_json::to_string(&(&self.spec, files)).expect("a specification is JSON");
-        let mut hash = blake3::Hasher::new();
-        for text in [env!("CARGO_PKG_VERSION"), &self.task.step.graph.to_string(), &spec] {
-            hash.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-        }
-        hash.finalize().to_hex()[..32].to_owned()
-    }
-
-    fn restore(&mut self, path: &Path, config: &str) -> Result<(), Error> {
-        let (progress, mut tensors) = checkpoint::read(path, config)?;
-        let damaged = |why: &str| CheckpointError::Damaged {
-            path: path.to_path_buf(),
-            why: why.to_owned(),
+    /// As [`Trainer::fit`], without a folder: nothing is read or written but the data, and there are no checkpoints. The
+    /// trainer keeps its last weights, its optimiser's state and the count of its steps, and may be given other data to go
+    /// on with; validations start anew.
+    ///
+    /// # Errors
+    /// [`Error`]: whatever is wrong with the data before the first step, and what goes wrong in a step.
+    pub fn learn(&mut self, train: &Split, valid: Option<&Split>, observe: &mut Observer<'_>) -> Result<Learnt, Error> {
+        let (train, valid) = self.readers(train, valid);
+        let files = self.check(&train, valid.as_ref())?;
+        let step = self.progress.step;
+        self.auc = RunningAuc::default();
+        self.progress = Progress {
+            step,
+            validated: step,
+            ..Progress::default()
         };
-        let auc = tensors.swap_remove(AUC).and_then(|t| RunningAuc::from_tensor(&t));
-        self.auc = auc.ok_or_else(|| damaged("the running AUC is missing"))?;
-        let mut state = Tensors::new();
-        for (_, name, ty) in self.task.step.graph.params() {
-            let fits = |t: &crate::tensor::HostTensor| t.dtype() == ty.dtype && t.shape == ty.shape.per_row();
-            let Some(tensor) = tensors.swap_remove(name).filter(fits) else {
-                return Err(damaged(&format!("parameter `{name}` is missing or not {ty}")).into());
-            };
-            state.insert(name.to_owned(), tensor);
-        }
-        self.progress = progress;
-        self.engine.restore(state)
+        let mut ongoing = Ongoing::new(&train, valid.as_ref(), Keep::Memory(None), observe);
+        ongoing.start(self, &files)?;
+        ongoing.go_on(self)?;
+        let best = match ongoing.keep {
+            Keep::Memory(best) => best,
+            Keep::Folder(_) => None,
+        };
+        Ok(Learnt {
+            model: Model {
+                name: self.task.name.clone(),
+                graph: self.task.graph.clone(),
+                weights: best.unwrap_or_else(|| self.weights()),
+            },
+            steps: self.progress.step,
+            rows: self.progress.rows,
+            best: self.progress.best,
+            auc: self.auc.value(),
+        })
     }
+
+    fn readers<'a>(&self, train: &'a Split, valid: Option<&'a Split>) -> (Reader<'a>, Option<Reader<'a>>) {
+        let valid = valid.map(|split| Reader::new(split, &self.task.validation));
+        (Reader::new(train, &self.task.needs), valid)
+    }
+
+    /// Looks at all data before the first step.
+    fn check(&self, train: &Reader<'_>, valid: Option<&Reader<'_>>) -> Result<Vec<FileSummary>, Error> {
+        let files = train.check()?;
+        self.feed(train, Cursor::default()).check_classes()?;
+        if let Some(valid) = valid {
+            valid.check()?;
+        }
+        Ok(files)
+    }
+
+    fn feed<'a>(&self, train: &'a Reader<'a>, from: Cursor) -> Feed<'a> {
+        Feed::new(train, self.spec.data.clone(), self.spec.seed, from)
+    }
+}
+
+/// Where a run keeps what it has come to.
+enum Keep {
+    Folder(Folder),
+    /// The best weights so far.
+    Memory(Option<Tensors>),
 }
 
 /// A run under way.
 struct Ongoing<'a> {
-    fit: &'a Fit<'a>,
+    train: &'a Reader<'a>,
+    valid: Option<&'a Reader<'a>>,
+    keep: Keep,
     observe: &'a mut Observer<'a>,
-    journal: Journal,
-    config: String,
-    path: PathBuf,
-    model: PathBuf,
     /// When the last line of metrics was written, and after how many rows.
     since: (Instant, u64),
 }
+impl<'a> Ongoing<'a> {
+    fn new(train: &'a Reader<'a>, valid: Option<&'a Reader<'a>>, keep: Keep, observe: &'a mut Observer<'a>) -> Self {
+        Self {
+            train,
+            valid,
+            keep,
+            observe,
+            since: (Instant::now(), 0),
+        }
+    }
 
-impl Ongoing<'_> {
+    fn start(&mut self, t: &Trainer, files: &[FileSummary]) -> Result<(), Error> {
+        let done = t.progress.rows;
+        self.since = (Instant::now(), done);
+        let rows = files.iter().map(|f| f.rows as u64).sum::<u64>() * t.spec.data.epochs;
+        self.tell(&Event::Start { rows, done })
+    }
+
     fn go_on(&mut self, t: &mut Trainer) -> Result<(), Error> {
-        let mut feed = t.feed(self.fit, t.progress.cursor);
+        let mut feed = t.feed(self.train, t.progress.cursor);
         let run = t.spec.run;
         let mut last = None;
         while !is_over(t)
@@ -168,7 +201,9 @@ impl Ongoing<'_> {
             if run.validate.map_or(epoch_done, |n| step.is_multiple_of(n)) {
                 self.validate(t)?;
             }
-            if step.is_multiple_of(run.checkpoint) || epoch_done {
+            // The end has one of its own.
+            let is_last = is_over(t) || feed.is_done();
+            if !is_last && (step.is_multiple_of(run.checkpoint) || epoch_done) {
                 self.save(t)?;
             }
         }
@@ -178,8 +213,8 @@ impl Ongoing<'_> {
         if t.progress.validated != t.progress.step {
             self.validate(t)?;
         }
-        if self.fit.valid.is_none() {
-            t.save_model(&self.model)?;
+        if self.valid.is_none() {
+            self.keep_weights(t)?;
         }
         t.progress.finished = true;
         self.save(t)
@@ -187,14 +222,14 @@ impl Ongoing<'_> {
 
     /// Scores the validation data, if there is any, and keeps the weights if they are the best so far.
     fn validate(&mut self, t: &mut Trainer) -> Result<(), Error> {
-        let Some(valid) = self.fit.valid else {
+        let Some(valid) = self.valid else {
             return Ok(());
         };
         let scores = t.scores(valid)?;
         let step = t.progress.step;
         let best = t.progress.best.is_none_or(|best| scores.auc > best.auc);
         if best {
-            t.save_model(&self.model)?;
+            self.keep_weights(t)?;
             t.progress.best = Some(Best {
                 step,
                 auc: scores.auc,
@@ -211,12 +246,26 @@ impl Ongoing<'_> {
         }))
     }
 
+    /// Keeps the weights as the model that this run comes to.
+    fn keep_weights(&mut self, t: &Trainer) -> Result<(), Error> {
+        match &mut self.keep {
+            Keep::Folder(folder) => t.save_model(&folder.model)?,
+            Keep::Memory(best) => *best = Some(t.weights()),
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint, where there is a folder.
     fn save(&mut self, t: &Trainer) -> Result<(), Error> {
-        let mut tensors = t.engine.state();
-        tensors.insert(AUC.to_owned(), t.auc.to_tensor());
-        checkpoint::write(&self.path, &self.config, &t.progress, &tensors)?;
+        let Keep::Folder(folder) = &self.keep else {
+            return Ok(());
+        };
+        folder.save(t)?;
         self.tell(&Event::Checkpoint { step: t.progress.step })?;
-        self.journal.draw()
+        match &self.keep {
+            Keep::Folder(folder) => folder.draw(),
+            Keep::Memory(_) => Ok(()),
+        }
     }
 
     fn tell_step(&mut self, t: &Trainer, metrics: &Metrics) -> Result<(), Error> {
@@ -239,7 +288,10 @@ impl Ongoing<'_> {
 
     fn tell(&mut self, event: &Event) -> Result<(), Error> {
         (self.observe)(event);
-        self.journal.write(event)
+        match &mut self.keep {
+            Keep::Folder(folder) => folder.write(event),
+            Keep::Memory(_) => Ok(()),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Training: a model, a loss and an optimiser become a step graph ([`crate::optim`]); batches go through it until the
 //! data, the steps or the patience end; what comes out is a `model.safetensors` that `loopfm-compile` takes as it is.
 //!
-//! [`Trainer::step`] is the inner loop, for programs that bring their own; [`Trainer::fit`] is a whole run with a folder of
-//! its own:
+//! [`Trainer::step`] is the inner loop, for programs that bring their own; [`Trainer::learn`] is a whole run in memory, of
+//! which a program may have several side by side; [`score`](fn@score) is a model on data. [`Trainer::fit`] is a run with a
+//! folder of its own:
 //!
 //! | file | what |
 //! |---|---|
@@ -58,18 +59,24 @@ mod engine;
 mod error;
 mod feed;
 mod fit;
+mod folder;
 mod journal;
+mod needs;
+mod score;
 mod spec;
+mod split;
 mod task;
 mod trainer;
 
 pub use checkpoint::{Best, Progress};
 pub use engine::{Engine, Interpreter};
 pub use error::{Blame, CheckpointError, DataError, Error};
-pub use feed::{Cursor, Split};
-pub use fit::{Fit, Observer, Outcome};
+pub use feed::Cursor;
+pub use fit::{Fit, Learnt, Observer, Outcome};
 pub use journal::{Event, StepLine, Validation};
+pub use score::{score, score_blocks};
 pub use spec::{Data, Distillation, Loss, OneClass, Order, Run, Spec};
+pub use split::{Gather, Gathered, Split};
 pub use task::Trainable;
 pub use trainer::{Metrics, Trainer};
 

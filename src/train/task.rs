@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::columns::{Need, Needs, Role};
+use super::needs::{Need, Needs, Role};
 use super::{Error, Spec};
 use crate::import::Model;
 use crate::ir::{Graph, Op, TensorType, Unary, Value};
@@ -103,7 +103,7 @@ pub(super) struct Task {
     /// What training data must have.
     pub(super) needs: Arc<Needs>,
     /// What validation data must have.
-    pub(super) validation: Needs,
+    pub(super) validation: Arc<Needs>,
 }
 
 impl Task {
@@ -122,7 +122,7 @@ impl Task {
             graph: model.graph,
             weights: model.weights,
             needs: Arc::new(needs),
-            validation,
+            validation: Arc::new(validation),
         })
     }
 
@@ -217,20 +217,13 @@ fn rows() -> Shape {
 
 /// The columns that a graph of the model reads, labels, and for training what else the loss reads.
 fn needs(model: &Trainable, graph: &Graph, spec: &Spec, training: bool) -> Needs {
-    let input = |name: &str, ty: &TensorType| Need {
-        input: name.to_owned(),
-        column: name.to_owned(),
-        ty: ty.clone(),
-        role: Role::Input,
-    };
     let extra = |input: &str, column: &str, role| Need {
         input: input.to_owned(),
         column: column.to_owned(),
         ty: TensorType::new(DType::F32, rows()),
         role,
     };
-    let inputs = graph.inputs().filter(|(_, name, _)| !name.starts_with("step."));
-    let mut columns: Vec<Need> = inputs.map(|(_, name, ty)| input(name, ty)).collect();
+    let mut columns = Need::inputs(graph);
     columns.push(extra(LABEL, &spec.data.label, Role::Share));
     if let (Some(weight), true) = (&spec.data.weight, training) {
         columns.push(extra(WEIGHT, weight, Role::Weight));
@@ -238,7 +231,5 @@ fn needs(model: &Trainable, graph: &Graph, spec: &Spec, training: bool) -> Needs
     if let (Some(d), true) = (&spec.loss.distillation, training) {
         columns.push(extra(TEACHER, &d.teacher, Role::Share));
     }
-    let constants = model.weights.iter().filter(|(_, t)| t.dtype() != DType::F32);
-    let constants = constants.map(|(name, t)| (name.clone(), t.clone())).collect();
-    Needs::new(graph.clone(), constants, columns, &spec.data.label)
+    Needs::new(graph.clone(), &model.weights, columns, &spec.data.label)
 }

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::blame::blame;
-use super::columns::Needs;
-use super::feed::{Split, draw};
+use super::feed::draw;
+use super::needs::Needs;
+use super::score::run;
+use super::split::{Reader, Split};
 use super::task::{LABEL, LOGIT, Task};
 use super::{Engine, Error, Progress, Spec, Trainable, checkpoint};
 use crate::cpu;
 use crate::ir::Graph;
 use crate::metrics::{self, RunningAuc};
 use crate::optim::At;
-use crate::tensor::{HostTensor, Sizes, Tensors};
+use crate::tensor::{HostTensor, Tensors};
 
-/// Rows that are scored at once in a validation.
-const BLOCK: usize = 8192;
 /// The stream of random numbers that steps draw their seeds from.
 const STEPS: [u32; 2] = [u32::MAX, u32::MAX];
 
@@ -148,26 +149,38 @@ impl Trainer {
         &self.progress
     }
 
-    /// Scores data with the weights as they are.
-    pub(super) fn scores(&self, split: &Split) -> Result<Scores, Error> {
-        let needs: &Needs = &self.task.validation;
-        let executor = cpu::Executor::new(&self.task.scoring, &self.weights())?;
-        let (mut logits, mut labels) = (Vec::new(), Vec::new());
-        for file in 0..split.len() {
-            let columns = split.load(file, needs)?;
-            labels.extend(columns.labels().iter().map(|y| f64::from(*y)));
-            for start in (0..columns.rows).step_by(BLOCK) {
-                let rows: Vec<usize> = (start..columns.rows.min(start + BLOCK)).collect();
-                let mut batch = columns.take(&rows);
-                batch.shift_remove(LABEL);
-                let sizes = Sizes {
-                    rows: rows.len(),
-                    requests: rows.len(),
-                };
-                let out = executor.run(&batch, sizes)?;
-                logits.extend(floats(&out, LOGIT).unwrap_or(&[]).iter().map(|z| f64::from(*z)));
-            }
+    /// The logit of every row of `split`, in order, with the weights as they are. Labels are not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the split is not what the model needs, [`Error::Predictions`].
+    pub fn score(&self, split: &Split) -> Result<Vec<f32>, Error> {
+        let needs = Needs::of_inputs(self.task.scoring.clone(), &self.task.weights);
+        let logits = self.logits(&Reader::new(split, &Arc::new(needs)), |_| {})?;
+        match logits.iter().all(|z| z.is_finite()) {
+            true => Ok(logits),
+            false => Err(Error::Predictions {
+                step: self.progress.step,
+            }),
         }
+    }
+
+    /// The logit of every row; `labels` sees those of each block.
+    fn logits(&self, reader: &Reader<'_>, mut labels: impl FnMut(&[f32])) -> Result<Vec<f32>, Error> {
+        let executor = cpu::Executor::new(&self.task.scoring, &self.weights())?;
+        let mut logits = Vec::new();
+        run(&executor, reader, |columns, rows, out| {
+            labels(columns.labels().get(rows).unwrap_or(&[]));
+            logits.extend_from_slice(floats(&out, LOGIT).unwrap_or(&[]));
+            Ok::<(), Error>(())
+        })?;
+        Ok(logits)
+    }
+
+    /// How well the weights as they are do.
+    pub(super) fn scores(&self, reader: &Reader<'_>) -> Result<Scores, Error> {
+        let mut labels = Vec::new();
+        let logits = self.logits(reader, |part| labels.extend(part.iter().map(|y| f64::from(*y))))?;
+        let logits: Vec<f64> = logits.into_iter().map(f64::from).collect();
         let classes: Vec<bool> = labels.iter().map(|y| *y >= 0.5).collect();
         let step = self.progress.step;
         let auc = metrics::auc(&logits, &classes).ok_or(Error::Predictions { step })?;

@@ -1,5 +1,7 @@
 //! Training: optimisers and whole models against PyTorch, runs and what they refuse.
 
+#[cfg(feature = "train")]
+mod memory;
 mod optimisers;
 #[cfg(feature = "train")]
 mod refusals;
