@@ -68,6 +68,7 @@
 //! | 0 | [`random`] | random numbers by position |
 //! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
 //! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
+//! | 1 | [`history`] | point-in-time histories: which past events may be known at an instant |
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
 //! | 1 | [`metrics`] | how far predictions are from others, how well they rank |
 //! | 2 | [`fuse`] | where values reach memory: groups, row programs, device profiles |
@@ -103,6 +104,8 @@ pub mod cpu;
 pub mod device_step;
 pub mod fuse;
 pub mod grad;
+#[cfg(feature = "data")]
+pub mod history;
 pub mod import;
 pub mod interp;
 pub mod ir;

@@ -13,6 +13,8 @@ mod device_step;
 mod fused;
 mod golden;
 mod gradients;
+#[cfg(feature = "data")]
+mod history;
 mod hostile;
 mod interp;
 mod layers;

@@ -1,0 +1,4 @@
+//! Histories against their definition, on logs as bad as real ones.
+
+mod logs;
+mod slices;
