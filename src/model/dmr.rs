@@ -23,6 +23,7 @@ use super::features::{Features, Sequence};
 use super::init::Init;
 use super::parts::{Built, Parts};
 use super::sections::{Activation, Attention};
+use super::sides::padded;
 use super::spec::Spec;
 use super::{Fault, Trunk};
 use crate::ir::{Binary, Fold, Value};
@@ -113,7 +114,8 @@ fn targets(p: &mut Parts, prefix: &str, s: &Sequence) -> Built {
             None => item.target,
         });
     }
-    p.beside(&parts)
+    let target = p.beside(&parts)?;
+    padded(p, &format!("{prefix}.side"), target, &s.sides)
 }
 
 /// The mask, true at the last position.

@@ -3,6 +3,7 @@
 
 use super::parts::{Built, Parts};
 use super::sections::{Dense, Field, History, Norm, Pooling};
+use super::sides::{Known, known, padded, with_sides};
 use super::spec::Spec;
 use super::{Fault, Trunk, loopfm};
 use crate::ir::Value;
@@ -25,9 +26,11 @@ pub(super) struct Sequence<'a> {
     /// `hist` where none is given.
     pub(super) name: &'a str,
     pub(super) items: Vec<Item<'a>>,
-    /// The items of the row itself, side by side: `[rows, K]`.
+    /// What is known of the past alone.
+    pub(super) sides: Vec<Known<'a>>,
+    /// The items of the row itself, side by side, for attention as wide as events: `[rows, K]`.
     pub(super) target: Value,
-    /// Those of the past: `[rows, T, K]`.
+    /// Those of the past and their sides: `[rows, T, K]`.
     pub(super) events: Value,
     /// Where there is an event: `bool[rows, T]`.
     pub(super) mask: Value,
@@ -49,11 +52,7 @@ pub(super) struct Item<'a> {
 impl Sequence<'_> {
     /// Where a layer of this history has its tensors: the first history's names go without a prefix.
     pub(super) fn prefix(&self, layer: &str) -> String {
-        if self.name == DEFAULT {
-            layer.to_owned()
-        } else {
-            format!("{}.{layer}", self.name)
-        }
+        prefix(self.name, layer)
     }
 
     pub(super) fn length(&self) -> usize {
@@ -62,6 +61,14 @@ impl Sequence<'_> {
 }
 
 const DEFAULT: &str = "hist";
+
+fn prefix(history: &str, layer: &str) -> String {
+    if history == DEFAULT {
+        layer.to_owned()
+    } else {
+        format!("{history}.{layer}")
+    }
+}
 
 impl<'a> Features<'a> {
     pub(super) fn of(p: &mut Parts, spec: &'a Spec) -> Result<Self, Fault> {
@@ -87,7 +94,11 @@ impl<'a> Features<'a> {
         if spec.history.0.is_empty() {
             return Err(Fault::Config(format!("`{}` needs a `history`", spec.architecture)));
         }
-        self.sequences(p, spec)
+        let mut sequences = self.sequences(p, spec)?;
+        for s in &mut sequences {
+            s.target = padded(p, &prefix(s.name, "side"), s.target, &s.sides)?;
+        }
+        Ok(sequences)
     }
 
     fn sequence(&self, p: &mut Parts, history: &'a History) -> Result<Sequence<'a>, Fault> {
@@ -99,18 +110,17 @@ impl<'a> Features<'a> {
         for item in &history.of.0 {
             items.push(self.item(p, history, name, item)?);
         }
-        let mask = p.input(
-            &format!("{name}_mask"),
-            DType::Bool,
-            &[history.length.0],
-            history.per_request,
-        )?;
+        let (length, per_request) = (history.length.0, history.per_request);
+        let sides = known(p, name, &history.side, (length, per_request))?;
+        let mask = p.input(&format!("{name}_mask"), DType::Bool, &[length], per_request)?;
         let target = p.beside(&items.iter().map(|i| i.target).collect::<Vec<_>>())?;
         let events = p.beside(&items.iter().map(|i| i.events).collect::<Vec<_>>())?;
+        let events = with_sides(p, events, &sides)?;
         Ok(Sequence {
             history,
             name,
             items,
+            sides,
             target,
             events,
             mask,

@@ -68,7 +68,7 @@ pub(super) fn terms(p: &mut Parts, spec: &Spec) -> Result<Terms, Fault> {
     Ok(Terms { vectors, linear })
 }
 
-/// A field for each item of a history.
+/// A field for each item and side of a history.
 fn history(p: &mut Parts, s: &Sequence, vectors: &mut Vec<Value>, numbers: &mut Vec<Value>) -> Result<(), Fault> {
     for item in &s.items {
         vectors.push(pooled(p, item.events, s.mask, s.history.pooling)?);
@@ -79,6 +79,12 @@ fn history(p: &mut Parts, s: &Sequence, vectors: &mut Vec<Value>, numbers: &mut 
         };
         numbers.push(nn::masked_sum(&mut p.graph, each, s.mask)?);
     }
+    for side in &s.sides {
+        vectors.push(pooled(p, side.events, s.mask, s.history.pooling)?);
+        let table = [side.side.vocabulary.0, 1];
+        let each = p.lookup(&format!("linear.{}", side.input), table, Init::EMBEDDING, side.past)?;
+        numbers.push(nn::masked_sum(&mut p.graph, each, s.mask)?);
+    }
     Ok(())
 }
 
@@ -86,7 +92,9 @@ fn history(p: &mut Parts, s: &Sequence, vectors: &mut Vec<Value>, numbers: &mut 
 fn width(spec: &Spec) -> Result<usize, Fault> {
     let fields = spec.fields.0.iter().map(|f| (&f.name, f.width.0));
     let dense = spec.dense.0.iter().filter_map(|d| Some((&d.name, d.embedding?.0)));
-    let mut widths = fields.chain(dense);
+    let sides = spec.history.0.iter().flat_map(|h| &h.side.0);
+    let sides = sides.map(|side| (&side.name, side.width.0));
+    let mut widths = fields.chain(dense).chain(sides);
     let Some((first, width)) = widths.next() else {
         return Err(Fault::Config("no field says how wide the vectors are".into()));
     };

@@ -1,6 +1,7 @@
 //! LoopFM's sequence module: embeddings that a foundation model left of past events, encoded beside the other features.
 //!
-//! Input `loopfm f32[rows, T, d]`, `loopfm_mask bool[rows, T]`. Encoders: `mean` and `sum` of the events, `din` and `dmin` by
+//! Input `loopfm f32[rows, T, d]`, `loopfm_mask bool[rows, T]`, and `loopfm_<side> i32[rows, T]` for what is known of the events
+//! beside their embeddings ([`sides`](super::sides)), which makes `d` larger. Encoders: `mean` and `sum` of the events, `din` and `dmin` by
 //! attention with the query `Linear([target's embeddings]) [rows, d]`, under [`din`]'s and
 //! [`dmin`](super::dmin)'s names:
 //!
@@ -14,6 +15,7 @@ use super::dmin::{Heads, interests};
 use super::features::{Features, pooled};
 use super::parts::{Built, Parts};
 use super::sections::{Attention, Encoder, List, LoopFm, Pooling, Size};
+use super::sides::{known, with_sides};
 use super::spec::Spec;
 use super::{Fault, din};
 use crate::ir::Value;
@@ -24,16 +26,18 @@ pub(super) fn encoded(p: &mut Parts, spec: &Spec, features: &Features) -> Result
     let Some(like) = &spec.loopfm else { return Ok(None) };
     let (length, width) = (like.length.0, like.width.0);
     let events = p.input("loopfm", DType::F32, &[length, width], like.per_request)?;
+    let sides = known(p, "loopfm", &like.side, (length, like.per_request))?;
+    let events = with_sides(p, events, &sides)?;
     let mask = p.input("loopfm_mask", DType::Bool, &[length], like.per_request)?;
     let x = match like.encoder {
         Encoder::Mean => pooled(p, events, mask, Pooling::Mean)?,
         Encoder::Sum => pooled(p, events, mask, Pooling::Sum)?,
         Encoder::Din => {
-            let query = query(p, spec, features, like)?;
+            let query = query(p, spec, features, events)?;
             din::attend(p, "loopfm.attention", query, events, mask, &scorer(like))?
         }
         Encoder::Dmin => {
-            let query = query(p, spec, features, like)?;
+            let query = query(p, spec, features, events)?;
             let like = Heads {
                 heads: like.heads.map_or(4, |n| n.0),
                 layer_norm: true,
@@ -50,8 +54,9 @@ pub(super) fn encoded(p: &mut Parts, spec: &Spec, features: &Features) -> Result
 }
 
 /// The target as wide as an event.
-fn query(p: &mut Parts, spec: &Spec, features: &Features, like: &LoopFm) -> Built {
-    let names = match (&like.target.0[..], spec.history.0.first()) {
+fn query(p: &mut Parts, spec: &Spec, features: &Features, events: Value) -> Built {
+    let named = spec.loopfm.as_ref().map_or(&[][..], |like| &like.target.0);
+    let names = match (named, spec.history.0.first()) {
         ([], Some(history)) => &history.of.0[..],
         ([], None) => {
             return Err(Fault::Config(
@@ -61,7 +66,7 @@ fn query(p: &mut Parts, spec: &Spec, features: &Features, like: &LoopFm) -> Buil
         (names, _) => names,
     };
     let target = features.named(p, "loopfm.target", names)?;
-    p.linear("loopfm.query", target, like.width.0)
+    p.linear("loopfm.query", target, p.width(events))
 }
 
 fn scorer(like: &LoopFm) -> Attention {

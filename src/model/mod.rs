@@ -22,6 +22,7 @@ mod layers;
 mod loopfm;
 mod parts;
 mod sections;
+mod sides;
 mod sizes;
 mod spec;
 

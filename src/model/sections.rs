@@ -37,11 +37,23 @@ pub(super) struct History {
     pub(super) length: Width,
     /// Fields and dense inputs that its events are made of; tables are shared.
     pub(super) of: List<String>,
+    /// What is known of its events and not of the row.
+    #[serde(default)]
+    pub(super) side: List<Side>,
     /// How models without attention see it.
     #[serde(default)]
     pub(super) pooling: Pooling,
     #[serde(default)]
     pub(super) per_request: bool,
+}
+
+/// A feature of past events alone: input `<history>_<name>`, i32, table `embedding.<history>_<name>.weight`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Side {
+    pub(super) name: String,
+    pub(super) vocabulary: Vocabulary,
+    pub(super) width: Width,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -60,6 +72,9 @@ pub(super) struct LoopFm {
     pub(super) width: Width,
     #[serde(default)]
     pub(super) encoder: Encoder,
+    /// What is known of the events beside their embeddings.
+    #[serde(default)]
+    pub(super) side: List<Side>,
     /// Fields and dense inputs of the query; without it those of the first history.
     #[serde(default)]
     pub(super) target: List<String>,

@@ -5,7 +5,7 @@ use loopfm::model::Mode;
 use loopfm::tensor::Sizes;
 
 use super::check::{Seen, Subject, leaves};
-use crate::zoo::{ARCHITECTURES, batch, network, scalars, spec, weights};
+use crate::zoo::{ADDITIONS, ARCHITECTURES, batch, network, scalars, spec, weights};
 
 const SIZES: Sizes = Sizes { rows: 4, requests: 4 };
 
@@ -49,6 +49,16 @@ fn models_of_the_zoo() {
         let one = checked(architecture, &spec(architecture, more));
         eprintln!("{architecture}: {one:?}");
         seen.add(one);
+    }
+    for architecture in ARCHITECTURES {
+        let (_, sides) = ADDITIONS
+            .into_iter()
+            .find(|(name, _)| *name == "sides")
+            .expect("it is there");
+        seen.add(checked(
+            &format!("{architecture} with sides"),
+            &spec(architecture, sides),
+        ));
     }
     seen.add(checked(
         "bilinear",

@@ -4,6 +4,7 @@
 mod devices;
 mod goldens;
 mod refusals;
+mod sides;
 mod steps;
 mod training;
 
@@ -27,17 +28,20 @@ pub(crate) fn spec(architecture: &str, more: &str) -> String {
         "dmin" => r#""mlp": [6, 5], "attention": {"layers": [4]}, "interests": {"heads": 2, "refiner": true},"#,
         _ => r#""mlp": [6, 5],"#,
     };
+    let history = match more.contains(r#""history""#) {
+        true => "",
+        false => r#", "history": {"length": 3, "of": ["item"], "per_request": true}"#,
+    };
     format!(
         r#"{{"architecture": "{architecture}", {own} {more}
             "fields": [{{"name": "user", "vocabulary": 7, "width": 4, "per_request": true}},
                        {{"name": "item", "vocabulary": 7, "width": 4}}],
-            "dense": [{{"name": "price", "width": 1, "embedding": 4}}],
-            "history": {{"length": 3, "of": ["item"], "per_request": true}}}}"#
+            "dense": [{{"name": "price", "width": 1, "embedding": 4}}]{history}}}"#
     )
 }
 
 /// Sections that go with every architecture, by what they add.
-pub(crate) const ADDITIONS: [(&str, &str); 7] = [
+pub(crate) const ADDITIONS: [(&str, &str); 8] = [
     ("plain", ""),
     ("mean", r#""loopfm": {"length": 4, "width": 8, "encoder": "mean"},"#),
     (
@@ -51,6 +55,12 @@ pub(crate) const ADDITIONS: [(&str, &str); 7] = [
     (
         "dmin",
         r#""loopfm": {"length": 4, "width": 8, "layers": [3], "target": ["item", "user"]},"#,
+    ),
+    (
+        "sides",
+        r#""history": {"length": 3, "of": ["item"], "per_request": true,
+            "side": [{"name": "liked", "vocabulary": 7, "width": 4}]},
+           "loopfm": {"length": 4, "width": 8, "layers": [3], "side": [{"name": "liked", "vocabulary": 7, "width": 4}]},"#,
     ),
     ("kd", r#""kd": {"gradient_scale": 5.0},"#),
     (

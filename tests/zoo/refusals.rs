@@ -21,6 +21,18 @@ fn specifications_are_refused_by_name() {
             spec("fm", "").replace(r#""vocabulary": 7, "width": 4}"#, r#""vocabulary": 7, "width": 5}"#),
             "fields of `fm` have one width: `user` has 4, `item` 5",
         ),
+        (
+            spec("fm", r#""history": {"length": 3, "of": ["item"], "side": [{"name": "liked", "vocabulary": 3, "width": 2}]},"#),
+            "fields of `fm` have one width: `user` has 4, `liked` 2",
+        ),
+        (
+            spec("din", r#""history": {"length": 3, "of": ["item"], "side": [{"name": "item", "vocabulary": 3, "width": 2}]},"#),
+            "input `hist_item` is defined twice",
+        ),
+        (
+            spec("din", r#""history": {"length": 3, "of": ["item"], "side": [{"name": "liked", "width": 2}]},"#),
+            "missing field `vocabulary`",
+        ),
         (spec("deepfm", r#""dropout": 1.0,"#), "dropout 1 is not within 0..1"),
         (spec("deepfm", r#""dropout": -0.1,"#), "dropout -0.1 is not within 0..1"),
         (spec("deepfm", r#""extract": ["mlp.7"],"#), "`extract` names `mlp.7`, hidden layers are `products`, `x0`, `mlp.0`"),
