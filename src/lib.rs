@@ -68,6 +68,7 @@
 //! | 0 | [`random`] | random numbers by position |
 //! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
 //! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
+//! | 1 | [`data`] | logs: files of impressions, features of raw rows |
 //! | 1 | [`history`] | point-in-time histories: which past events may be known at an instant |
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
 //! | 1 | [`metrics`] | how far predictions are from others, how well they rank |
@@ -91,7 +92,7 @@
 //!
 //! # Features
 //!
-//! `gpu` brings wgpu and what [`run`] needs of it, `train` training, `cli` the commands; all are on by default. A service that runs bundles
+//! `gpu` brings wgpu and what [`run`] needs of it, `data` logs, `train` training, `cli` the commands; all are on by default. A service that runs bundles
 //! wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all. Compiling needs neither.
 
 pub mod bundle;
@@ -100,6 +101,8 @@ pub mod cli;
 pub mod compile;
 pub mod container;
 pub mod cpu;
+#[cfg(feature = "data")]
+pub mod data;
 #[cfg(feature = "gpu")]
 pub mod device_step;
 pub mod fuse;

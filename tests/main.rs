@@ -18,6 +18,8 @@ mod history;
 mod hostile;
 mod interp;
 mod layers;
+#[cfg(feature = "data")]
+mod logs;
 mod losses;
 mod models;
 mod nn;

@@ -1,0 +1,367 @@
+//! What `features.toml` may say, as it is typed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::time::{Offset, Unit};
+
+/// The file: a log, side tables, features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Declared {
+    /// The log.
+    pub(super) log: Log,
+    /// Side tables.
+    #[serde(default, rename = "join", skip_serializing_if = "Vec::is_empty")]
+    pub(super) joins: Vec<Join>,
+    /// Inputs of a model by name.
+    pub(super) features: BTreeMap<String, Feature>,
+}
+
+impl Declared {
+    /// A public data set has a column whose name ends in a blank: names are without such, here and where files are read.
+    pub(super) fn trim(&mut self) {
+        let log = &mut self.log;
+        let times = std::iter::once(&mut log.time).chain(&mut log.ingest);
+        let columns = times.flat_map(|t| t.column.iter_mut().chain(&mut t.length_of));
+        let of_log = columns
+            .chain([&mut log.key])
+            .chain(&mut log.day)
+            .chain(&mut log.label)
+            .chain(&mut log.outcomes);
+        let of_joins = self
+            .joins
+            .iter_mut()
+            .flat_map(|j| [&mut j.on].into_iter().chain(&mut j.key).chain(&mut j.columns));
+        let features = self.features.values_mut();
+        let of_features = features.flat_map(|f| f.id.iter_mut().chain(&mut f.number).chain(&mut f.sequence));
+        for name in of_log.chain(of_joins).chain(of_features) {
+            let trimmed = name.trim();
+            if trimmed.len() != name.len() {
+                *name = trimmed.to_owned();
+            }
+        }
+    }
+}
+
+/// What the files hold beside features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// How files are stored; without it, as their names end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<Format>,
+    /// Column of users, or of whatever histories belong to.
+    pub(super) key: String,
+    /// Event time.
+    pub(super) time: Time,
+    /// When the row could first be read, if the log says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ingest: Option<Time>,
+    /// Column of dates (20220425 or 2022-04-25), for logs whose days are not those of `time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) day: Option<String>,
+    /// Where days begin.
+    #[serde(default)]
+    pub(super) utc_offset: Offset,
+    /// Column of labels, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<String>,
+    /// Columns that are known only after the impression.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) outcomes: Vec<String>,
+    /// Texts of CSV files that stand for nothing.
+    #[serde(default = "empty_text")]
+    pub(super) nulls: Vec<String>,
+    /// A time that no event may reach: a date, or `now`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<String>,
+}
+
+fn empty_text() -> Vec<String> {
+    vec![String::new()]
+}
+
+/// How a table is stored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    /// Parquet.
+    Parquet,
+    /// Fields between separators.
+    Csv(Csv),
+}
+
+/// Fields between separators.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Csv {
+    /// Between fields: one character of ASCII.
+    pub(super) separator: String,
+    /// Whether the first record names the columns.
+    pub(super) header: bool,
+    /// The columns' names, where there is no header.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) names: Vec<String>,
+    /// Whether a field may stand in `"`.
+    pub(super) quote: bool,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self {
+            separator: ",".to_owned(),
+            header: true,
+            names: Vec::new(),
+            quote: true,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        /// The long form.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            csv: Csv,
+        }
+        struct NameOrTable;
+        impl<'de> de::Visitor<'de> for NameOrTable {
+            type Value = Format;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("\"parquet\", \"csv\" or { csv = { .. } }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Format, E> {
+                match name {
+                    "parquet" => Ok(Format::Parquet),
+                    "csv" => Ok(Format::Csv(Csv::default())),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(name), &self)),
+                }
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Format, A::Error> {
+                Table::deserialize(de::value::MapAccessDeserializer::new(map)).map(|t| Format::Csv(t.csv))
+            }
+        }
+        d.deserialize_any(NameOrTable)
+    }
+}
+
+/// A column of times, or what stands for one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Time {
+    /// The column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) column: Option<String>,
+    /// What its numbers count; Parquet's own time types may go without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
+    /// How its texts are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<TimeFormat>,
+    /// Instead of a column: how many items this sequence has, for logs that keep nothing but each user's order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) length_of: Option<String>,
+    /// Between the items of `length_of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) separator: Option<String>,
+    /// Instead of a column: the running number of the row, for logs that are in order of time and say no more.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) row: bool,
+    /// `false`: times before 1990 or after 2099 are meant so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) plausible: Option<bool>,
+}
+
+/// How texts of times are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TimeFormat {
+    /// `2022-04-25T10:00:00.5+08:00`; blank for `T`, and no offset, are fine.
+    Iso,
+    /// `20220425` or `2022-04-25`, as text or as an integer: the start of that day.
+    Date,
+}
+
+/// A table whose row is found by one column of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Join {
+    /// The file, relative to `features.toml`.
+    pub(super) file: String,
+    /// The column, in the log and in the table.
+    pub(super) on: String,
+    /// How it is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<Format>,
+    /// The columns that come from here even where the log or another table has them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) columns: Vec<String>,
+    /// What the column is called in the table, where it has another name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
+}
+
+/// A feature: one of `id`, `number`, `sequence` and `time`, with what goes with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Feature {
+    /// Column of ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    /// Column of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) number: Option<String>,
+    /// Column of lists of ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sequence: Option<String>,
+    /// A part of the event's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<Part>,
+
+    /// How often an id must be seen to have a row of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min_count: Option<u64>,
+    /// No vocabulary: rows by hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hash: Option<Hash>,
+    /// No vocabulary: ids are 0 to this number, without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dense: Option<u32>,
+    /// The feature whose vocabulary this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shares: Option<String>,
+    /// What to do with ids that have no row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) oov: Option<Oov>,
+    /// What stands for nothing: an id, or a number before its transforms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) missing: Option<Missing>,
+    /// The first item of a list between these separators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_of: Option<String>,
+
+    /// What is done to a number, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) transform: Vec<Transform>,
+    /// Borders of buckets: the number becomes an id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) buckets: Option<Vec<f64>>,
+    /// As many buckets of as many rows each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quantiles: Option<u32>,
+    /// An input that is 1 where the number is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flag: Option<String>,
+
+    /// Between the items of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) separator: Option<String>,
+    /// Items kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) length: Option<u32>,
+    /// Which items those are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) keep: Option<Keep>,
+    /// Where the newest item stands in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) newest: Option<End>,
+    /// The input that says which positions hold an item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mask: Option<String>,
+
+    /// Of the request, not of the candidate.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) per_request: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(b: &bool) -> bool {
+    !b
+}
+
+/// Rows by hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hash {
+    /// Rows.
+    pub(super) modulus: u32,
+    /// Another seed, other collisions.
+    #[serde(default)]
+    pub(super) seed: u64,
+}
+
+/// Out of vocabulary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Oov {
+    /// Row 0.
+    #[default]
+    Row,
+    /// An error.
+    Error,
+}
+
+/// What stands for nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Missing {
+    /// An integer.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A text.
+    Text(String),
+}
+
+/// A step from a column's number to an input's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Transform {
+    /// `ln(1 + x)`; what is not above -1 is refused.
+    Log1p,
+    /// Less the mean, over the standard deviation, both of the rows fitted on.
+    Standardise,
+    /// Times a number.
+    Scale(f64),
+    /// At least and at most.
+    Clip(f64, f64),
+}
+
+/// Which items of a sequence are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Keep {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The oldest.
+    Oldest,
+}
+
+/// An end of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum End {
+    /// Its start.
+    First,
+    /// Its end.
+    #[default]
+    Last,
+}
+
+/// A part of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Part {
+    /// Hour of the day.
+    Hour,
+    /// Day of the week, from Monday on.
+    Weekday,
+}

@@ -1,0 +1,274 @@
+//! A log: files that are checked against each other before a row is read, then read batch by batch.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::clock;
+use super::column::Kind;
+use super::features::Features;
+use super::join::SideTable;
+use super::needs::Need;
+use super::rows::RowBatch;
+use super::table::{self, Table};
+use super::time::Days;
+use super::{Error, glob};
+
+/// Rows of a batch.
+const BATCH: usize = 8192;
+
+/// The files of a log, in order, with its side tables. All footers and headers have been read and agree.
+#[derive(Debug)]
+pub struct LogFiles {
+    files: Vec<Table>,
+    /// Columns that come from the log itself.
+    columns: Vec<String>,
+    joins: Vec<SideTable>,
+    features: Features,
+}
+
+impl LogFiles {
+    /// Opens files: each a path, a folder of `.parquet`, `.csv` and `.tsv` files, or a pattern with `*` and `?`. Files of
+    /// a folder or a pattern come in the order of their names.
+    ///
+    /// # Errors
+    /// For what is missing, damaged, of another kind than declared, or of another kind than in the first file.
+    pub fn open<P: AsRef<Path>>(features: &Features, paths: &[P]) -> Result<Self, Error> {
+        let log = &features.declared.log;
+        let mut files = Vec::new();
+        for path in expanded(paths)? {
+            files.push(Table::open(&path, log.format.as_ref(), &log.nulls)?);
+        }
+        let Some(first) = files.first() else {
+            return Err(Error::Empty {
+                what: "a log of no files".to_owned(),
+            });
+        };
+        let needs = features.needs();
+        let mut joins = Vec::new();
+        for join in &features.declared.joins {
+            joins.extend(SideTable::open(join, features, first, &needs)?);
+        }
+        let columns = sources(&needs, first, &mut joins)?;
+        for file in &files {
+            check(file, first, &columns, &needs)?;
+        }
+        for join in &mut joins {
+            join.load()?;
+        }
+        Ok(Self {
+            files,
+            columns,
+            joins,
+            features: features.clone(),
+        })
+    }
+
+    /// Rows of all files, where the files say so without being read.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        self.files.iter().map(Table::rows).sum()
+    }
+
+    /// Whether there are labels.
+    #[must_use]
+    pub fn has_label(&self) -> bool {
+        let label = self.features.declared.log.label.as_ref();
+        label.is_some_and(|l| self.columns.iter().any(|c| c == l.trim()))
+    }
+
+    /// What the log was opened with.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Rows in the order of the files, one batch at a time: of these days, or all.
+    #[must_use]
+    pub fn batches(&self, days: Option<Days>) -> Batches<'_> {
+        Batches {
+            log: self,
+            days,
+            next_file: 0,
+            current: None,
+            row: 0,
+        }
+    }
+}
+
+/// Paths that patterns and folders stand for.
+fn expanded<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<PathBuf>, Error> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(glob::expand(path.as_ref())?);
+    }
+    Ok(all)
+}
+
+/// Which columns the log gives; side tables learn which are theirs.
+fn sources(needs: &[Need], first: &Table, joins: &mut [SideTable]) -> Result<Vec<String>, Error> {
+    let mut columns: Vec<String> = joins.iter().map(|j| j.on.clone()).collect();
+    for need in needs {
+        let column = &need.column;
+        let named = joins.iter().position(|j| j.declares(column));
+        let having: Vec<usize> = (0..joins.len()).filter(|j| joins[*j].has(column)).collect();
+        let in_log = first.schema.contains_key(column);
+        let ambiguous = |first: &str, second: &str| Error::Ambiguous {
+            column: column.clone(),
+            first: first.to_owned(),
+            second: second.to_owned(),
+        };
+        match (named, in_log, having.as_slice()) {
+            (Some(join), ..) => joins[join].give(need)?,
+            (None, true, []) => columns.push(column.clone()),
+            (None, false, [join]) => joins[*join].give(need)?,
+            (None, true, [join, ..]) => return Err(ambiguous(&first.name, joins[*join].name())),
+            (None, false, [a, b, ..]) => return Err(ambiguous(joins[*a].name(), joins[*b].name())),
+            (None, false, []) if need.optional => {}
+            (None, false, []) => {
+                return Err(Error::Missing {
+                    file: first.name.clone(),
+                    column: column.clone(),
+                    what: need.what.clone(),
+                    there: first.schema.keys().map(|c| format!("`{c}`")).collect(),
+                });
+            }
+        }
+    }
+    columns.sort();
+    columns.dedup();
+    Ok(columns)
+}
+
+/// A file has the columns that the first one has, of the same kind, which is one that can be read.
+fn check(file: &Table, first: &Table, columns: &[String], needs: &[Need]) -> Result<(), Error> {
+    for column in columns {
+        let used = needs.iter().filter(|n| n.column == *column);
+        let what = used
+            .clone()
+            .next()
+            .map_or("which finds rows of side tables", |n| &n.what);
+        let Some(kind) = file.schema.get(column) else {
+            return Err(Error::Missing {
+                file: file.name.clone(),
+                column: column.clone(),
+                what: what.to_owned(),
+                there: file.schema.keys().map(|c| format!("`{c}`")).collect(),
+            });
+        };
+        for need in used {
+            need.used.accepts(kind).map_err(|expected| Error::Kind {
+                file: file.name.clone(),
+                column: column.clone(),
+                seen: kind.to_string(),
+                expected: format!("{} must be {expected}", need.what),
+            })?;
+        }
+        let of_first: &Kind = &first.schema[column];
+        if kind != of_first {
+            return Err(Error::Kind {
+                file: file.name.clone(),
+                column: column.clone(),
+                seen: kind.to_string(),
+                expected: format!("in `{}` it is {of_first}", first.name),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Rows of a log, batch by batch. Nothing follows an error.
+pub struct Batches<'a> {
+    log: &'a LogFiles,
+    days: Option<Days>,
+    next_file: usize,
+    current: Option<Current>,
+    row: u64,
+}
+
+struct Current {
+    name: Arc<str>,
+    start: u64,
+    batches: table::Batches,
+}
+
+impl Batches<'_> {
+    /// The next batch, whatever its days.
+    fn read(&mut self) -> Option<Result<RowBatch, Error>> {
+        loop {
+            let Some(current) = &mut self.current else {
+                let file = self.log.files.get(self.next_file)?;
+                self.next_file += 1;
+                match file.batches(&self.log.columns, BATCH) {
+                    Err(e) => return Some(Err(e)),
+                    Ok(batches) => {
+                        self.current = Some(Current {
+                            name: file.name.as_str().into(),
+                            start: self.row,
+                            batches,
+                        });
+                    }
+                }
+                continue;
+            };
+            let (rows, columns) = match current.batches.next() {
+                None => {
+                    self.current = None;
+                    continue;
+                }
+                Some(Err(e)) => return Some(Err(e)),
+                Some(Ok(read)) => read,
+            };
+            let start = self.row;
+            self.row += rows as u64;
+            let batch = RowBatch {
+                file: current.name.clone(),
+                file_start: current.start,
+                rows: (start..self.row).collect(),
+                columns,
+            };
+            return Some(self.joined(batch));
+        }
+    }
+
+    fn joined(&self, mut batch: RowBatch) -> Result<RowBatch, Error> {
+        let mut joined = IndexMap::new();
+        for join in &self.log.joins {
+            joined.extend(join.columns(&batch)?);
+        }
+        batch.columns.extend(joined);
+        Ok(batch)
+    }
+
+    /// The rows of the days wanted.
+    fn selected(&self, batch: RowBatch, days: Days) -> Result<RowBatch, Error> {
+        let log = &self.log.features.declared.log;
+        let of_rows = clock::days(&batch, log, &clock::times(&batch, log)?)?;
+        let rows: Vec<usize> = (0..batch.len()).filter(|r| days.contains(of_rows[*r])).collect();
+        Ok(if rows.len() == batch.len() {
+            batch
+        } else {
+            batch.take(&rows)
+        })
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<RowBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut read = self.read()?;
+            if let Some(days) = self.days {
+                read = read.and_then(|batch| self.selected(batch, days));
+            }
+            match &read {
+                Ok(batch) if batch.is_empty() => continue,
+                Ok(_) => {}
+                Err(_) => (self.next_file, self.current) = (self.log.files.len(), None),
+            }
+            return Some(read);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Items of a sequence, whether a list or a text holds them.
+
+use super::column::Cell;
+use super::id::Id;
+
+/// How many items there are; `None` where there cannot be any.
+pub(super) fn length(cell: Cell, separator: Option<&str>) -> Option<i64> {
+    match cell {
+        Cell::Null => Some(0),
+        Cell::Text(t) => i64::try_from(items(t, separator).count()).ok(),
+        Cell::List(_, from, to) => i64::try_from(to - from).ok(),
+        _ => None,
+    }
+}
+
+/// The items of a text. What is empty is no item.
+fn items<'a>(text: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let separated = separator.map(|s| text.split(s));
+    let whole = separator.is_none().then_some(text);
+    separated.into_iter().flatten().chain(whole).filter(|t| !t.is_empty())
+}
+
+/// Calls `each` with every item, in the order of the cell; nulls within a list are no items.
+pub(super) fn for_each(cell: Cell, separator: Option<&str>, each: &mut dyn FnMut(Id)) -> Result<(), &'static str> {
+    match cell {
+        Cell::Null => Ok(()),
+        Cell::Text(t) => {
+            items(t, separator).for_each(|t| each(Id::of(t)));
+            Ok(())
+        }
+        Cell::List(of, from, to) => {
+            let mut spelt = String::new();
+            for row in from..to {
+                if let Some(id) = of.cell(row).id(&mut spelt)? {
+                    each(id);
+                }
+            }
+            Ok(())
+        }
+        _ => Err("a list of ids"),
+    }
+}
