@@ -53,7 +53,7 @@ fn the_whole_range_of_integers() {
     let (encoder, all) = encoded(&features, &[log]).unwrap();
     assert_eq!(ints(&all, "item"), [4, 3, 5, 1, 2]);
     let again = Encoder::from_json(&encoder.to_json()).unwrap();
-    assert_eq!(again, encoder);
+    assert_eq!(again.to_json(), encoder.to_json());
     let hand = rows([("item", Column::ints(vec![i64::MIN, i64::MAX, 0]))]);
     let hand = again.encode(&hand).unwrap();
     assert_eq!(ints(&hand, "item"), [4, 3, 1]);
