@@ -69,6 +69,7 @@
 //! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
 //! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
 //! | 1 | [`data`] | logs: files of impressions, features of raw rows |
+//! | 1 | [`embeddings`] | the log of embeddings that a foundation model left of past events |
 //! | 1 | [`history`] | point-in-time histories: which past events may be known at an instant |
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
 //! | 1 | [`metrics`] | how far predictions are from others, how well they rank |
@@ -105,6 +106,8 @@ pub mod cpu;
 pub mod data;
 #[cfg(feature = "gpu")]
 pub mod device_step;
+#[cfg(feature = "data")]
+pub mod embeddings;
 pub mod fuse;
 pub mod grad;
 #[cfg(feature = "data")]

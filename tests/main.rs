@@ -10,6 +10,8 @@ mod cli;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod device_step;
+#[cfg(feature = "data")]
+mod embeddings;
 mod fused;
 mod golden;
 mod gradients;
