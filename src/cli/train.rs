@@ -92,6 +92,7 @@ impl Bar {
                     v.step, v.auc, v.log_loss
                 ));
             }
+            Event::Note { text } => self.bar.suspend(|| eprintln!("loopfm: {text}")),
             Event::Checkpoint { .. } => {}
         }
     }

@@ -21,6 +21,15 @@ pub struct Stepper {
     state: Tensors,
 }
 
+/// The table that a piece updates, as its user knows it.
+fn updated(piece: &Piece) -> String {
+    let name = piece.outputs.iter().find_map(|target| match target {
+        Target::NextRows(name) => Some(format!("parameter `{name}`")),
+        Target::Metric(_) | Target::Value(_) | Target::Next(_) => None,
+    });
+    name.unwrap_or("a trained table".to_owned())
+}
+
 /// New values that wait until all of a step is known.
 enum Next {
     Whole(Vec<u32>),
@@ -122,7 +131,7 @@ impl Stepper {
                 let words: Vec<[Cow<'_, [u32]>; 2]> =
                     sites.iter().map(|s| [outside(&s.updates), outside(&s.index)]).collect();
                 let updates: Vec<Updates<'_>> = words.iter().map(|[words, index]| Updates { words, index }).collect();
-                let touched = Touched::new(*extent, &updates)?;
+                let touched = Touched::new(&updated(piece), *extent, &updates, sizes.rows)?;
                 for (name, source) in &piece.inputs {
                     let words = match source {
                         Source::Site(i) => touched.sums(&updates[*i]),

@@ -15,16 +15,16 @@ pub(super) struct Updates<'a> {
 }
 
 impl Touched {
-    /// The rows that any of these indices name.
-    pub(super) fn new(extent: usize, sites: &[Updates<'_>]) -> Result<Self, Error> {
+    /// The rows of `table` that any of these indices, of a batch of so many rows, name.
+    pub(super) fn new(table: &str, extent: usize, sites: &[Updates<'_>], batch_rows: usize) -> Result<Self, Error> {
         let mut rows: Vec<u32> = Vec::new();
         for site in sites {
             let outside = |row: &u32| usize::try_from(*row).map_or(true, |row| row >= extent);
             if let Some(at) = site.index.iter().position(outside) {
                 return Err(Error::Index {
                     index: "an update".into(),
-                    table: "a trained table".into(),
-                    row: at,
+                    table: table.to_owned(),
+                    row: at * batch_rows / site.index.len(),
                     value: site.index[at].cast_signed(),
                     extent,
                 });

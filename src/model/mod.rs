@@ -254,6 +254,20 @@ pub fn load(path: &Path) -> Result<Model, Error> {
     Ok(Model::new(checkpoint, graph)?)
 }
 
+/// The specification of a checkpoint's architecture, if it says which it is: metadata `loopfm.config`, or what its graph is
+/// built by where it brings none.
+///
+/// # Errors
+/// [`Error`] naming the file and what is wrong in it.
+pub fn spec_of(path: &Path) -> Result<Option<Spec>, Error> {
+    let checkpoint = Checkpoint::open(path)?;
+    let own = checkpoint.metadata.contains_key(import::CONFIG) || !checkpoint.metadata.contains_key(import::GRAPH);
+    match checkpoint.config()?.filter(|_| own) {
+        Some((path, text)) => Spec::from_json(&text).map(Some).map_err(|fault| fault.at(path)),
+        None => Ok(None),
+    }
+}
+
 /// The inference graph that the text of a `config.json` describes.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
 //! The sections of a [`Spec`](super::Spec), their bounds and their defaults.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub(super) use super::sizes::{Heads, List, Position, Rate, Size, Vocabulary, Width};
 
 /// A categorical feature: input `name`, i32, table `embedding.<name>.weight [vocabulary, width]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Field {
     pub(super) name: String,
@@ -17,7 +17,7 @@ pub(super) struct Field {
 }
 
 /// A numeric feature: input `name`, f32.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dense {
     pub(super) name: String,
@@ -29,7 +29,7 @@ pub(super) struct Dense {
 }
 
 /// A raw behaviour sequence: inputs `<name>_<item>`, one for each item, and `<name>_mask`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct History {
     /// `hist` where it is left out.
@@ -48,7 +48,7 @@ pub(super) struct History {
 }
 
 /// A feature of past events alone: input `<history>_<name>`, i32, table `embedding.<history>_<name>.weight`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Side {
     pub(super) name: String,
@@ -56,7 +56,7 @@ pub(super) struct Side {
     pub(super) width: Width,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Pooling {
     #[default]
@@ -65,7 +65,7 @@ pub(super) enum Pooling {
 }
 
 /// Embeddings of past events: inputs `loopfm f32[rows, T, width]` and `loopfm_mask bool[rows, T]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LoopFm {
     pub(super) length: Width,
@@ -88,7 +88,7 @@ pub(super) struct LoopFm {
     pub(super) per_request: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Encoder {
     Mean,
@@ -99,7 +99,7 @@ pub(super) enum Encoder {
 }
 
 /// The code of hidden layers that a foundation model leaves for others.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Autoencoder {
     /// Hidden layers, side by side: `mlp.0`.
@@ -114,7 +114,7 @@ pub(super) struct Autoencoder {
 }
 
 /// A second head on the same backbone, trained by a teacher alone.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Distillation {
     /// What the head's gradient is multiplied by where it enters the backbone.
@@ -127,7 +127,7 @@ fn one() -> f32 {
 }
 
 /// What follows a hidden layer; `p` is the layer's prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Activation {
     /// No parameters.
@@ -148,7 +148,7 @@ pub(super) enum Activation {
 }
 
 /// Where a tower normalises by statistics of the batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Norm {
     #[default]
@@ -160,7 +160,7 @@ pub(super) enum Norm {
 }
 
 /// How a history's events are scored against the target.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Attention {
     /// Of the scoring tower: 512, 256.
@@ -174,7 +174,7 @@ pub(super) struct Attention {
 }
 
 /// What DIEN compares interests and target by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Score {
     #[default]
@@ -183,14 +183,14 @@ pub(super) enum Score {
     Dot,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cross {
     pub(super) layers: Size<1024>,
     pub(super) rank: Option<Width>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Structure {
     #[default]
@@ -199,7 +199,7 @@ pub(super) enum Structure {
 }
 
 /// What FmFM weighs the product of two fields by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Interaction {
     #[default]
@@ -208,7 +208,7 @@ pub(super) enum Interaction {
 }
 
 /// DMIN's heads.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Interests {
     pub(super) heads: Heads,
@@ -228,7 +228,7 @@ impl Default for Interests {
 }
 
 /// Which of DMR's two numbers the tower reads.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Relevance {
     pub(super) user_to_item: bool,

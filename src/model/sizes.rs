@@ -1,12 +1,12 @@
 //! Numbers and lists of a specification, bounded while they are read.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Most fields, inputs or layers in a list.
 const MAX_LIST: usize = 1024;
 
 /// The extent of an axis. Bounds keep every product of a model's sizes far from overflow.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(try_from = "u64")]
 pub(super) struct Size<const MAX: usize>(pub(super) usize);
 
@@ -29,7 +29,7 @@ impl<const MAX: usize> TryFrom<u64> for Size<MAX> {
 }
 
 /// Width of a position's embedding; 0 for none.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(try_from = "u64")]
 pub(super) struct Position(pub(super) usize);
 
@@ -45,7 +45,7 @@ impl TryFrom<u64> for Position {
 }
 
 /// A share of what is dropped: at least 0, below 1.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(try_from = "f32")]
 pub(super) struct Rate(pub(super) f32);
 
@@ -62,8 +62,8 @@ impl TryFrom<f32> for Rate {
 }
 
 /// A list of bounded length.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Vec<T>", bound(deserialize = "T: Deserialize<'de>"))]
 pub(super) struct List<T>(pub(super) Vec<T>);
 
 impl<T> Default for List<T> {

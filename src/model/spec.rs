@@ -14,7 +14,7 @@
 //!
 //! Every size is bounded while it is read. A section that an architecture does not read is refused by name.
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::Fault;
 use super::sections::{
@@ -23,7 +23,7 @@ use super::sections::{
 };
 
 /// A model by its architecture and sizes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     pub(super) architecture: String,
@@ -57,7 +57,7 @@ struct Named {
 }
 
 /// One history or a list of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Histories(pub(super) Vec<History>);
 
 impl<'de> Deserialize<'de> for Histories {
@@ -104,6 +104,12 @@ impl Spec {
         let named: Named = toml::from_str(text).map_err(fault)?;
         super::known(&named.architecture)?;
         toml::from_str(text).map_err(fault)
+    }
+
+    /// The JSON that [`Spec::from_json`] reads as this.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers and names are JSON")
     }
 
     /// Name of the architecture.

@@ -2,7 +2,7 @@
 //!
 //! A safetensors file. Its tensors are the parameters of the step graph, weights and optimiser state alike, and the
 //! counts of the running AUC; its metadata says where the run stands ([`Progress`]) and whose it is (a hash of the
-//! configuration: step graph, data and settings).
+//! configuration: step graph, data and settings), and a hash of all of it tells a damaged file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,14 @@ use super::{CheckpointError, Cursor, Error};
 use crate::bundle::{Storage, StoredTensor};
 use crate::container::{Dtype, View, canonical_order, head, write_atomically};
 use crate::import::{self, Checkpoint};
-use crate::tensor::Tensors;
+use crate::tensor::{Data, Tensors};
 
 /// The format written and read.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const FORMAT_KEY: &str = "loopfm.checkpoint";
 const CONFIG_KEY: &str = "loopfm.checkpoint.config";
 const PROGRESS_KEY: &str = "loopfm.checkpoint.progress";
+const DIGEST_KEY: &str = "loopfm.checkpoint.digest";
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,10 +54,12 @@ pub struct Best {
 
 /// Writes a checkpoint over the former one.
 pub(super) fn write(path: &Path, config: &str, progress: &Progress, tensors: &Tensors) -> Result<(), Error> {
+    let progress = json(progress);
     let metadata = BTreeMap::from([
         (FORMAT_KEY.to_owned(), FORMAT.to_owned()),
         (CONFIG_KEY.to_owned(), config.to_owned()),
-        (PROGRESS_KEY.to_owned(), json(progress)),
+        (DIGEST_KEY.to_owned(), digest(&progress, tensors)),
+        (PROGRESS_KEY.to_owned(), progress),
     ]);
     write_tensors(path, &metadata, tensors)
 }
@@ -88,11 +91,35 @@ pub(super) fn read(path: &Path, config: &str) -> Result<(Progress, Tensors), Che
             expected: config.to_owned(),
         });
     }
-    let progress = serde_json::from_str(&metadata(PROGRESS_KEY)?).map_err(|e| CheckpointError::Damaged {
-        path: path(),
-        why: format!("metadata `{PROGRESS_KEY}`: {e}"),
-    })?;
-    Ok((progress, checkpoint.read()?))
+    let (text, written) = (metadata(PROGRESS_KEY)?, metadata(DIGEST_KEY)?);
+    let damaged = |why: String| CheckpointError::Damaged { path: path(), why };
+    let progress = serde_json::from_str(&text).map_err(|e| damaged(format!("metadata `{PROGRESS_KEY}`: {e}")))?;
+    let tensors = checkpoint.read()?;
+    match digest(&text, &tensors) == written {
+        true => Ok((progress, tensors)),
+        false => Err(damaged("its tensors are not those that were written".to_owned())),
+    }
+}
+
+/// A hash of all that a checkpoint holds.
+fn digest(progress: &str, tensors: &Tensors) -> String {
+    let mut hash = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    part(progress.as_bytes());
+    let mut names: Vec<&String> = tensors.keys().collect();
+    names.sort_unstable();
+    for name in names {
+        let tensor = &tensors[name];
+        part(format!("{name} {}{:?}", tensor.dtype(), tensor.shape).as_bytes());
+        match &tensor.data {
+            Data::F32(x) => part(bytemuck::cast_slice(x)),
+            Data::I32(x) => part(bytemuck::cast_slice(x)),
+            Data::Bool(x) => part(&x.iter().map(|x| u8::from(*x)).collect::<Vec<u8>>()),
+        }
+    }
+    hash.finalize().to_hex()[..32].to_owned()
 }
 
 /// Writes tensors, floats as F32, whole or not at all.
@@ -114,9 +141,14 @@ pub(super) fn write_tensors(path: &Path, metadata: &BTreeMap<String, String>, te
     })
 }
 
-/// The graph's weights as a file that `loopfm-compile` takes.
-pub(super) fn write_model(path: &Path, name: &str, graph: &str, weights: &Tensors) -> Result<(), Error> {
-    let metadata = BTreeMap::from([
+/// The graph's weights as a file that `loopfm-compile` takes; `config` is the architecture that the graph was built by.
+pub(super) fn write_model(
+    path: &Path,
+    name: &str,
+    (graph, config): (&str, Option<&str>),
+    weights: &Tensors,
+) -> Result<(), Error> {
+    let mut metadata = BTreeMap::from([
         (import::FORMAT.to_owned(), "1".to_owned()),
         (import::GRAPH.to_owned(), graph.to_owned()),
         (import::MODEL.to_owned(), name.to_owned()),
@@ -125,6 +157,7 @@ pub(super) fn write_model(path: &Path, name: &str, graph: &str, weights: &Tensor
             format!("loopfm {}, trained", env!("CARGO_PKG_VERSION")),
         ),
     ]);
+    metadata.extend(config.map(|text| (import::CONFIG.to_owned(), text.to_owned())));
     write_tensors(path, &metadata, weights)
 }
 

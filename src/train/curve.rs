@@ -32,7 +32,7 @@ pub(super) fn svg(events: &[Event]) -> String {
                 valid_loss.push((line.step as f64, line.log_loss));
                 valid_auc.push((line.step as f64, line.auc));
             }
-            Event::Checkpoint { .. } | Event::Start { .. } => {}
+            Event::Checkpoint { .. } | Event::Start { .. } | Event::Note { .. } => {}
         }
     }
     let train = |points| Series {

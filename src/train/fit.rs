@@ -171,11 +171,15 @@ impl<'a> Ongoing<'a> {
         }
     }
 
-    fn start(&mut self, t: &Trainer, files: &[FileSummary]) -> Result<(), Error> {
+    fn start(&mut self, t: &mut Trainer, files: &[FileSummary]) -> Result<(), Error> {
         let done = t.progress.rows;
         self.since = (Instant::now(), done);
         let rows = files.iter().map(|f| f.rows as u64).sum::<u64>() * t.spec.data.epochs;
-        self.tell(&Event::Start { rows, done })
+        self.tell(&Event::Start { rows, done })?;
+        let notes = std::mem::take(&mut t.notes).into_iter();
+        notes
+            .map(|text| Event::Note { text })
+            .try_for_each(|note| self.tell(&note))
     }
 
     fn go_on(&mut self, t: &mut Trainer) -> Result<(), Error> {
@@ -257,7 +261,7 @@ impl<'a> Ongoing<'a> {
 
     /// Writes a checkpoint, where there is a folder.
     fn save(&mut self, t: &Trainer) -> Result<(), Error> {
-        let Keep::Folder(folder) = &self.keep else {
+        let Keep::Folder(folder) = &mut self.keep else {
             return Ok(());
         };
         folder.save(t)?;

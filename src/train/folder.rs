@@ -18,6 +18,10 @@ pub(super) struct Folder {
     journal: Journal,
     config: String,
     checkpoint: PathBuf,
+    /// The one before it.
+    former: PathBuf,
+    /// Whether what now is the checkpoint is worth keeping when the next one is written.
+    sound: bool,
     pub(super) model: PathBuf,
 }
 
@@ -25,11 +29,12 @@ impl Folder {
     /// Opens a run's folder, and has the trainer go on from the checkpoint there if it is to.
     pub(super) fn open(t: &mut Trainer, out: &Path, files: &[FileSummary], resume: bool) -> Result<Self, Error> {
         let config = config(t, files);
-        let checkpoint = out.join("checkpoint.safetensors");
+        let [checkpoint, former] = ["checkpoint.safetensors", "checkpoint.1.safetensors"].map(|name| out.join(name));
+        let mut sound = true;
         if resume {
-            restore(t, &checkpoint, &config)?;
-        } else if checkpoint.exists() {
-            return Err(CheckpointError::Exists { path: checkpoint }.into());
+            sound = restore_either(t, &checkpoint, &former, &config)?;
+        } else if let Some(path) = [&checkpoint, &former].into_iter().find(|path| path.exists()) {
+            return Err(CheckpointError::Exists { path: path.clone() }.into());
         }
         fs::create_dir_all(out).map_err(|source| Error::Io {
             path: out.to_path_buf(),
@@ -40,6 +45,8 @@ impl Folder {
             model: out.join("model.safetensors"),
             config,
             checkpoint,
+            former,
+            sound,
         })
     }
 
@@ -47,10 +54,17 @@ impl Folder {
         self.journal.write(event)
     }
 
-    /// Writes a checkpoint.
-    pub(super) fn save(&self, t: &Trainer) -> Result<(), Error> {
+    /// Writes a checkpoint and keeps the one before it.
+    pub(super) fn save(&mut self, t: &Trainer) -> Result<(), Error> {
         let mut tensors = t.engine.state();
         tensors.insert(AUC.to_owned(), t.auc.to_tensor());
+        if self.sound && self.checkpoint.exists() {
+            keep(&self.checkpoint, &self.former).map_err(|source| Error::Io {
+                path: self.former.clone(),
+                source,
+            })?;
+        }
+        self.sound = true;
         checkpoint::write(&self.checkpoint, &self.config, &t.progress, &tensors)
     }
 
@@ -58,6 +72,15 @@ impl Folder {
     pub(super) fn draw(&self) -> Result<(), Error> {
         self.journal.draw()
     }
+}
+
+/// Has a file under another name too, so that there is no moment without it; where a file cannot have two, it is renamed.
+fn keep(file: &Path, name: &Path) -> std::io::Result<()> {
+    match fs::remove_file(name) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::hard_link(file, name).or_else(|_| fs::rename(file, name))
 }
 
 /// A hash of all that a run is a function of.
@@ -70,6 +93,31 @@ fn config(t: &Trainer, files: &[FileSummary]) -> String {
     hash.finalize().to_hex()[..32].to_owned()
 }
 
+/// Goes on from the newer checkpoint, else from the one before it, and says so. Whether it was the newer one.
+fn restore_either(t: &mut Trainer, newer: &Path, older: &Path, config: &str) -> Result<bool, Error> {
+    let error = match restore(t, newer, config) {
+        Ok(()) => return Ok(true),
+        Err(error) => error,
+    };
+    let is_damage = match &error {
+        Error::Checkpoint(e) => match e {
+            CheckpointError::Read(_)
+            | CheckpointError::NotOne { .. }
+            | CheckpointError::Damaged { .. }
+            | CheckpointError::Absent { .. } => true,
+            CheckpointError::Format { .. } | CheckpointError::Other { .. } | CheckpointError::Exists { .. } => false,
+        },
+        _ => false,
+    };
+    if !is_damage || restore(t, older, config).is_err() {
+        return Err(error);
+    }
+    let (path, step) = (older.display(), t.progress.step);
+    t.notes
+        .push(format!("{error}; going on from `{path}`, after step {step}, instead"));
+    Ok(false)
+}
+
 fn restore(t: &mut Trainer, path: &Path, config: &str) -> Result<(), Error> {
     let (progress, mut tensors) = checkpoint::read(path, config)?;
     let damaged = |why: &str| CheckpointError::Damaged {
@@ -77,7 +125,7 @@ fn restore(t: &mut Trainer, path: &Path, config: &str) -> Result<(), Error> {
         why: why.to_owned(),
     };
     let auc = tensors.swap_remove(AUC).and_then(|t| RunningAuc::from_tensor(&t));
-    t.auc = auc.ok_or_else(|| damaged("the running AUC is missing"))?;
+    let auc = auc.ok_or_else(|| damaged("the running AUC is missing"))?;
     let mut state = Tensors::new();
     for (_, name, ty) in t.task.step.graph.params() {
         let fits = |t: &HostTensor| t.dtype() == ty.dtype && t.shape == ty.shape.per_row();
@@ -86,6 +134,7 @@ fn restore(t: &mut Trainer, path: &Path, config: &str) -> Result<(), Error> {
         };
         state.insert(name.to_owned(), tensor);
     }
+    t.auc = auc;
     t.progress = progress;
     t.engine.restore(state)
 }

@@ -25,6 +25,11 @@ pub enum Event {
     Step(StepLine),
     /// The validation data was gone through.
     Validation(Validation),
+    /// Something that the user should know.
+    Note {
+        /// A sentence.
+        text: String,
+    },
     /// A checkpoint was written.
     Checkpoint {
         /// Steps done by then.
@@ -76,7 +81,7 @@ impl Event {
             Self::Step(line) => line.step,
             Self::Validation(line) => line.step,
             Self::Checkpoint { step } => *step,
-            Self::Start { .. } => 0,
+            Self::Start { .. } | Self::Note { .. } => 0,
         }
     }
 }

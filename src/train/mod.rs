@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `model.safetensors` | graph and weights: of the best validation, or the last ones without validation |
 //! | `checkpoint.safetensors` | all that the run goes on from |
+//! | `checkpoint.1.safetensors` | the one before, for when the last one is damaged |
 //! | `metrics.jsonl` | an [`Event`] a line |
 //! | `curve.svg` | these as a picture |
 //!

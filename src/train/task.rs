@@ -1,5 +1,6 @@
 //! What is trained: a model, and the step graph that its loss makes.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::needs::{Need, Needs, Role};
@@ -34,16 +35,20 @@ pub struct Trainable {
     pub autoencoder: Option<Value>,
     /// First values of all parameters of both graphs.
     pub weights: Tensors,
+    /// What both graphs were built by; the trained file says so, and whoever goes on from it has both again.
+    pub architecture: Option<model::Spec>,
+    /// What the user of this model should know, as sentences.
+    pub notes: Vec<String>,
 }
 
 impl Trainable {
-    /// The model of a specification: of its file with that file's weights, or of its architecture with fresh ones.
+    /// The model of a specification: of its file ([`Trainable::of_file`]), or of its architecture with fresh weights.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::NoLogit`], [`Error::Architecture`].
     pub fn of_spec(spec: &Spec) -> Result<Self, Error> {
         let mut made = match spec.model_file() {
-            Some(file) => Self::of_model(&model::load(&file)?)?,
+            Some(file) => Self::of_file(&file, spec.seed)?,
             None => Self::of_architecture(&spec.architecture()?, spec.seed)?,
         };
         if let Some(name) = &spec.name {
@@ -67,6 +72,8 @@ impl Trainable {
             logit: train.logit,
             distillation: train.logit_kd,
             autoencoder: train.code.and_then(|code| code.loss),
+            architecture: Some(sizes.clone()),
+            notes: Vec::new(),
         })
     }
 
@@ -86,7 +93,50 @@ impl Trainable {
             distillation: None,
             autoencoder: None,
             weights: model.weights.clone(),
+            architecture: None,
+            notes: Vec::new(),
         })
+    }
+
+    /// A model from a file, with its weights. One that says which architecture it is, as files written by a trainer do, is
+    /// trained as that one; any other one as [`Trainable::of_model`]. The notes say what may surprise.
+    ///
+    /// # Errors
+    /// [`Error::Model`], [`Error::NoLogit`].
+    pub fn of_file(path: &Path, seed: u64) -> Result<Self, Error> {
+        let model = model::load(path)?;
+        let as_it_is = |why: &str| {
+            let mut made = Self::of_model(&model)?;
+            made.notes.push(format!(
+                "`{}` {why}: the graph that it computes at inference is trained, without dropout, and statistics of \
+                 normalisations stay as they are",
+                path.display()
+            ));
+            Ok(made)
+        };
+        let Some(sizes) = model::spec_of(path)? else {
+            return as_it_is("names no architecture");
+        };
+        let mut made = Self::of_architecture(&sizes, seed)?;
+        if made.graph != model.graph {
+            return as_it_is("has a graph that is not its architecture's");
+        }
+        let fresh: Vec<String> = made
+            .weights
+            .keys()
+            .filter(|name| !model.weights.contains_key(*name))
+            .cloned()
+            .collect();
+        if !fresh.is_empty() {
+            made.notes.push(format!(
+                "`{}` has no {}: they start anew",
+                path.display(),
+                fresh.join(", ")
+            ));
+        }
+        made.weights.extend(model.weights);
+        made.name = model.name;
+        Ok(made)
     }
 }
 
@@ -95,6 +145,8 @@ impl Trainable {
 pub(super) struct Task {
     pub(super) name: String,
     pub(super) graph: Graph,
+    /// The architecture, as its file shall say it.
+    pub(super) config: Option<String>,
     /// The same with rows for requests, and logits alone.
     pub(super) scoring: Graph,
     pub(super) step: Step,
@@ -118,6 +170,7 @@ impl Task {
         Ok(Self {
             scoring,
             step: step(g, loss, &spec.optimiser)?,
+            config: model.architecture.as_ref().map(model::Spec::to_json),
             name: model.name,
             graph: model.graph,
             weights: model.weights,

@@ -27,6 +27,8 @@ pub struct Trainer {
     pub(super) engine: Box<dyn Engine>,
     pub(super) progress: Progress,
     pub(super) auc: RunningAuc,
+    /// What the user should know, and has not been told yet.
+    pub(super) notes: Vec<String>,
 }
 
 /// What a step says.
@@ -70,6 +72,7 @@ impl Trainer {
         spec: &Spec,
         make: impl FnOnce(&Graph, Tensors) -> Result<Box<dyn Engine>, Error>,
     ) -> Result<Self, Error> {
+        let notes = model.notes.clone();
         let task = Task::new(model, spec)?;
         Ok(Self {
             engine: make(&task.step.graph, task.first_state())?,
@@ -77,6 +80,7 @@ impl Trainer {
             spec: spec.clone(),
             progress: Progress::default(),
             auc: RunningAuc::default(),
+            notes,
         })
     }
 
@@ -134,7 +138,9 @@ impl Trainer {
     /// # Errors
     /// [`Error::Write`], [`Error::Io`].
     pub fn save_model(&self, path: &Path) -> Result<(), Error> {
-        checkpoint::write_model(path, &self.task.name, &self.task.graph.to_string(), &self.weights())
+        let task = &self.task;
+        let graph = (&*task.graph.to_string(), task.config.as_deref());
+        checkpoint::write_model(path, &task.name, graph, &self.weights())
     }
 
     /// What the trained model computes.

@@ -178,6 +178,8 @@ fn checkpoints_of_other_runs_and_formats() {
     let after = fs::read(folder.path().join("checkpoint.safetensors")).unwrap();
     assert!(before == after, "what was refused is left as it was");
 
+    // What follows has no other checkpoint to go on from.
+    fs::remove_file(folder.path().join("checkpoint.1.safetensors")).unwrap();
     let path = folder.path().join("checkpoint.safetensors");
     let put = |metadata: &[(&str, &str)]| {
         let metadata = metadata
@@ -203,6 +205,16 @@ fn checkpoints_of_other_runs_and_formats() {
     assert_eq!(Error::from(newer).exit_code(), 6);
     fs::write(&path, &before[..before.len() - 1]).unwrap();
     assert!(matches!(resumed(folder.path(), &few), CheckpointError::Read(_)));
+    let mut flipped = before.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    let damaged = resumed(folder.path(), &few);
+    assert!(matches!(damaged, CheckpointError::Damaged { .. }), "{damaged}");
+    assert_eq!(Error::from(damaged).exit_code(), 5);
+    // One of another run is not passed over for an older one.
+    fs::write(&path, &before).unwrap();
+    fs::write(folder.path().join("checkpoint.1.safetensors"), &before).unwrap();
+    assert!(matches!(resumed(folder.path(), &spec()), CheckpointError::Other { .. }));
 }
 
 #[test]

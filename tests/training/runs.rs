@@ -162,6 +162,57 @@ fn a_run_that_stopped_anywhere_resumes_to_the_bit() {
 }
 
 #[test]
+fn a_damaged_checkpoint_leaves_the_one_before_it() {
+    let whole = tempfile::tempdir().unwrap();
+    let mut saved = Vec::new();
+    fit(&spec(), whole.path(), false, &mut |event| {
+        if let Event::Checkpoint { step } = event {
+            saved.push(*step);
+        }
+    })
+    .unwrap();
+    assert!(saved.is_sorted_by(|a, b| a < b), "one line a checkpoint: {saved:?}");
+    let [.., before, last] = saved[..] else {
+        panic!("{saved:?}")
+    };
+    assert_eq!(last, 39);
+    let names = ["checkpoint.safetensors", "checkpoint.1.safetensors"];
+    let [newer, older] = names.map(|name| bytes(whole.path(), name));
+    let mut flipped = newer.clone();
+    flipped[newer.len() / 2] ^= 4;
+    for damage in [Some(&newer[..newer.len() / 2]), Some(&flipped[..]), Some(&[][..]), None] {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(bytes) = damage {
+            fs::write(folder.path().join(names[0]), bytes).unwrap();
+        }
+        fs::write(folder.path().join(names[1]), &older).unwrap();
+        let (mut notes, mut steps) = (Vec::new(), Vec::new());
+        let outcome = fit(&spec(), folder.path(), true, &mut |event| match event {
+            Event::Note { text } => notes.push(text.clone()),
+            Event::Step(line) => steps.push(line.step),
+            _ => {}
+        });
+        assert_eq!(outcome.unwrap_or_else(|e| panic!("{e}")).steps, 39);
+        assert!(steps.iter().all(|step| *step > before), "{steps:?} after {before}");
+        let [note] = &notes[..] else { panic!("{notes:?}") };
+        assert!(
+            note.contains("checkpoint.safetensors`") && note.contains(&format!("after step {before}, instead")),
+            "{note}"
+        );
+        assert!(bytes(folder.path(), names[0]) == newer, "as if nothing had happened");
+        assert!(bytes(folder.path(), names[1]) == older, "what is damaged is not kept");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        fs::write(folder.path().join(name), &flipped).unwrap();
+    }
+    assert!(matches!(
+        fit(&spec(), folder.path(), true, &mut |_| {}),
+        Err(Error::Checkpoint(_))
+    ));
+}
+
+#[test]
 fn patience_and_steps_end_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut few = spec();

@@ -149,6 +149,78 @@ fn dropout_and_statistics_resume_to_the_bit() {
     assert!(mean.as_f32().unwrap().iter().any(|x| *x != 0.0), "statistics are kept");
 }
 
+/// What goes on from a trained file has dropout and statistics of batches again; a file of unknown origin has not.
+#[test]
+fn going_on_from_a_file() {
+    let sizes = format!("{DCN}dropout = 0.3\nbatch_norm = \"each\"\n");
+    let run = spec(&sizes);
+    let mut columns = data(600, 9);
+    columns.shift_remove("teacher");
+    let split = Split::columns(columns);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut first = trainer(&run);
+    first.learn(&split, None, &mut |_| {}).unwrap();
+    first.save_model(&path).unwrap();
+
+    let again = Trainable::of_file(&path, 1).unwrap();
+    let whole = Trainable::of_spec(&run).unwrap();
+    assert_eq!((&again.training, &again.graph), (&whole.training, &whole.graph));
+    assert_eq!(again.weights, first.weights());
+    assert!(again.notes.is_empty(), "{:?}", again.notes);
+    // A trained file that was trained again says the same.
+    let mut second = Trainer::new(again, &run).unwrap();
+    second.learn(&split, None, &mut |_| {}).unwrap();
+    second.save_model(&path).unwrap();
+    let third = Trainable::of_file(&path, 1).unwrap();
+    assert_eq!(third.training, whole.training);
+    assert_ne!(third.weights, first.weights());
+
+    // Without its architecture, or with a graph that is not that one's.
+    let (tensors, mut metadata) = loopfm::import::read_tensors(&path).unwrap();
+    let config = metadata.remove("loopfm.config").expect("it says what it is");
+    let write = |metadata: &std::collections::BTreeMap<String, String>| {
+        let pairs: Vec<(&str, &str)> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let bytes = crate::support::files::safetensors(&pairs, &tensors);
+        std::fs::write(&path, bytes).unwrap();
+        Trainable::of_file(&path, 1).unwrap()
+    };
+    let foreign = write(&metadata);
+    let mut sizes: serde_json::Value = serde_json::from_str(&config).unwrap();
+    sizes["activation"] = "silu".into();
+    metadata.insert("loopfm.config".to_owned(), sizes.to_string());
+    let changed = write(&metadata);
+    for (made, why) in [
+        (foreign, "names no architecture"),
+        (changed, "has a graph that is not its architecture's"),
+    ] {
+        assert!(
+            made.training.inputs().all(|(_, name, _)| name != "step.seed"),
+            "no dropout"
+        );
+        let mut said = Vec::new();
+        let mut t = Trainer::new(made, &run).unwrap();
+        t.learn(&split, None, &mut |e| {
+            if let Event::Note { text } = e {
+                said.push(text.clone());
+            }
+        })
+        .unwrap();
+        assert!(said.len() == 1 && said[0].contains(why), "{said:?}");
+    }
+
+    // Heads that only training has are not in a file: they start anew, aloud.
+    let kd = spec(&format!("{DCN}kd = {{gradient_scale = 2.0}}\n"));
+    trainer(&kd).save_model(&path).unwrap();
+    let made = Trainable::of_file(&path, 1).unwrap();
+    assert!(made.distillation.is_some());
+    assert!(
+        made.notes.len() == 1 && made.notes[0].contains("has no kd.weight, kd.bias: they start anew"),
+        "{:?}",
+        made.notes
+    );
+}
+
 #[test]
 fn every_architecture_learns() {
     let heads: [(&str, &str); 4] = [
