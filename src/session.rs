@@ -142,6 +142,40 @@ impl Session {
     }
 }
 
+/// What makes the inputs of a bundle's model of raw rows, where its file says so: the encoder that it was trained with.
+///
+/// ```no_run
+/// use loopfm::bundle::Bundle;
+/// use loopfm::data::{Column, RowBatch};
+/// use loopfm::session::{Session, SessionOptions, encoder, inputs};
+///
+/// let bundle = Bundle::read("vm.loopfm".as_ref())?;
+/// let session = Session::open(&bundle, &SessionOptions::default())?;
+/// let encoder = encoder(&bundle)?.ok_or("trained on columns")?;
+/// // As many rows as candidates; what belongs to the user stands in each.
+/// let columns = [("user_id", vec![17; 2]), ("video_id", vec![3, 4]), ("time_ms", vec![1_650_812_741_436; 2])];
+/// let rows = RowBatch::new("request", columns.map(|(name, v)| (name.to_owned(), Column::ints(v))));
+/// let scores = session.run(&inputs(session.manifest(), encoder.encode(&rows)?))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`crate::data::Error`] when it is another version's, or unsound.
+#[cfg(feature = "data")]
+pub fn encoder(bundle: &Bundle) -> Result<Option<crate::data::Encoder>, crate::data::Error> {
+    let text = bundle.notes.get(crate::bundle::FEATURES);
+    text.map(|text| crate::data::Encoder::from_json(text)).transpose()
+}
+
+/// Of encoded rows those inputs that a model reads. Rows are requests of their own: what is of the request is there for
+/// each of them.
+#[cfg(feature = "data")]
+#[must_use]
+pub fn inputs(manifest: &Manifest, encoded: crate::data::Encoded) -> Tensors {
+    let read = |name: &str| manifest.inputs.iter().any(|port| port.name == name);
+    encoded.inputs.into_iter().filter(|(name, _)| read(name)).collect()
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

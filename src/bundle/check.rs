@@ -2,7 +2,7 @@
 
 use super::manifest::Binding;
 use super::{
-    Bundle, Error, FORMAT, Kernel, Layout, Linear, Placement, Port, Slot, Space, Storage, Variant, digest,
+    Bundle, Error, FORMAT, Kernel, Layout, Linear, Placement, Port, Slot, Space, Storage, Variant, digest, is_note,
     repacked_words,
 };
 
@@ -28,6 +28,9 @@ pub(super) fn bundle(b: &Bundle) -> Result<(), Error> {
                 expected: name.clone(),
             });
         }
+    }
+    if let Some(key) = b.notes.keys().find(|key| !is_note(key)) {
+        return Err(Error::Unexpected { section: key.clone() });
     }
     for port in b.manifest.inputs.iter().chain(&b.manifest.outputs) {
         width(port)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use super::hash::tensor_digest;
-use super::{Error, FORMAT, Manifest, Storage, StoredTensor, check, digest};
+use super::{Error, FORMAT, Manifest, Storage, StoredTensor, check, digest, is_note};
 use crate::container::{Reader, View, canonical_order, head, write_atomically};
 
 const KEY_FORMAT: &str = "loopfm.format";
@@ -28,6 +28,9 @@ pub struct Bundle {
     pub wgsl: IndexMap<String, String>,
     /// Weights by name.
     pub weights: IndexMap<String, StoredTensor>,
+    /// What the model's file says beside, by metadata key ([`is_note`]): hashed as all else, and ignored by whoever does
+    /// not know it.
+    pub notes: BTreeMap<String, String>,
 }
 
 impl Bundle {
@@ -111,6 +114,7 @@ impl Bundle {
             .iter()
             .map(|(digest, text)| (format!("{KEY_WGSL}{digest}"), text.clone()))
             .collect();
+        texts.extend(self.notes.clone());
         texts.insert(KEY_MANIFEST.to_owned(), manifest);
         texts.insert(KEY_GRAPH.to_owned(), self.graph.clone());
         let of_texts = texts.iter().map(|(key, text)| (key.clone(), digest(text)));
@@ -129,10 +133,12 @@ impl Bundle {
         let mut manifest = None;
         let mut graph = None;
         let mut wgsl = IndexMap::new();
+        let mut notes = BTreeMap::new();
         for (key, text) in texts {
             match key.as_str() {
                 KEY_MANIFEST => manifest = Some(serde_json::from_str(&text).map_err(|e| section(KEY_MANIFEST, &e))?),
                 KEY_GRAPH => graph = Some(text),
+                note if is_note(note) => drop(notes.insert(key, text)),
                 _ => {
                     let digest = key.strip_prefix(KEY_WGSL).unwrap_or(&key).to_owned();
                     wgsl.insert(digest, text);
@@ -144,6 +150,7 @@ impl Bundle {
             graph: graph.ok_or_else(|| missing(KEY_GRAPH))?,
             wgsl,
             weights: weights(&mut reader, &hashes)?,
+            notes,
         };
         let (head, _) = bundle.parts(hashes)?;
         match head.iter().zip(&reader.head).position(|(a, b)| a != b) {
@@ -171,7 +178,7 @@ fn verified(mut metadata: BTreeMap<String, String>) -> Result<Verified, Error> {
     compare(KEY_ROOT, root(&format, &text), Some(seen))?;
     let mut hashes: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| section(KEY_HASHES, &e))?;
     for (key, text) in &metadata {
-        let known = key == KEY_MANIFEST || key == KEY_GRAPH || key.starts_with(KEY_WGSL);
+        let known = key == KEY_MANIFEST || key == KEY_GRAPH || key.starts_with(KEY_WGSL) || is_note(key);
         if !known {
             return Err(Error::Unexpected { section: key.clone() });
         }

@@ -11,6 +11,16 @@ mod manifest;
 mod repack;
 mod stored;
 
+/// Metadata key of what makes a model's inputs of raw rows.
+pub const FEATURES: &str = "loopfm.features";
+
+/// Whether a metadata key of a model's file is one that its bundle takes over as it is: [`FEATURES`], and those that
+/// start with `loopfm.note.`.
+#[must_use]
+pub fn is_note(key: &str) -> bool {
+    key == FEATURES || key.starts_with("loopfm.note.")
+}
+
 pub use error::Error;
 pub use file::Bundle;
 pub use hash::{digest, fingerprint};

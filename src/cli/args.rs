@@ -71,8 +71,27 @@ pub(super) struct RunArgs {
     /// Bundle.
     pub(super) bundle: PathBuf,
     /// Batch: tensors named as the inputs, or `in.NAME` as in golden files.
-    #[arg(short, long, value_name = "BATCH.safetensors")]
-    pub(super) input: PathBuf,
+    #[cfg_attr(
+        feature = "data",
+        arg(short, long, value_name = "BATCH.safetensors", required_unless_present = "log")
+    )]
+    #[cfg_attr(
+        not(feature = "data"),
+        arg(short, long, value_name = "BATCH.safetensors", required = true)
+    )]
+    pub(super) input: Option<PathBuf>,
+    /// Raw rows instead of a batch: logs (Parquet, CSV), folders or patterns, for bundles that carry their features.
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "LOG", num_args = 1.., conflicts_with = "input")]
+    pub(super) log: Vec<PathBuf>,
+    /// Days of the log, such as 20220506..20220508 [default: all].
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "DAYS", requires = "log")]
+    pub(super) days: Option<crate::data::Days>,
+    /// Folder of the log's side tables [default: that of the log].
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "DIR", requires = "log")]
+    pub(super) tables: Option<PathBuf>,
     /// Where to write the outputs.
     #[arg(short, long, value_name = "OUT.safetensors")]
     pub(super) output: Option<PathBuf>,
@@ -160,11 +179,12 @@ pub(super) struct AdaptersArgs {
 pub(super) struct TrainArgs {
     /// Specification: model, data, optimiser, loss, as TOML.
     pub(super) spec: PathBuf,
-    /// Data to train on: columns named as the model's inputs, and labels; several files in the order of time.
-    #[arg(long, value_name = "DATA.safetensors", required = true, num_args = 1..)]
+    /// Data to train on: safetensors or Parquet files of columns named as the model's inputs, and labels, or logs of raw
+    /// rows (Parquet, CSV) where the specification names `features`; several files in the order of time.
+    #[arg(long, value_name = "DATA", required = true, num_args = 1..)]
     pub(super) train: Vec<PathBuf>,
     /// Data to choose the best weights by.
-    #[arg(long, value_name = "DATA.safetensors", num_args = 1..)]
+    #[arg(long, value_name = "DATA", num_args = 1..)]
     pub(super) valid: Vec<PathBuf>,
     /// Folder of the run [default: the specification's name with `.run`, in the current folder].
     #[arg(short, long, value_name = "DIR")]

@@ -14,7 +14,7 @@ use super::plan::Plan;
 use super::report::{self, Error};
 use super::verify::{Verified, against};
 use super::{emit, words};
-use crate::model;
+use crate::{import, model};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -43,8 +43,9 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     }
     let model = model::load(&args.model)?;
     let mut dump = Dump::new(args.dump.as_deref())?;
-    let Compiled { bundle, took } = compiled(&model, &args.target, &mut |stage, text| dump.stage(stage, text))?;
+    let Compiled { mut bundle, took } = compiled(&model, &args.target, &mut |stage, text| dump.stage(stage, text))?;
     dump.finished()?;
+    bundle.notes = import::notes(&args.model)?;
     bundle.write(&output)?;
     let emitted = args.emit.as_ref().map(|dir| emit::emit(&bundle, dir)).transpose()?;
     let bounds = Bounds::new(&args.bounds, bundle.manifest.precision);

@@ -7,8 +7,8 @@ use super::args::TargetArgs;
 use super::report::Error;
 use crate::bundle::{self, Bundle, Precision};
 use crate::compile::{Observer, Options, compile_observed};
-use crate::container;
 use crate::model::{self, Model};
+use crate::{container, import};
 
 /// A compiled model and how long that took.
 pub(super) struct Compiled {
@@ -45,7 +45,9 @@ pub(super) fn bundle_or_model(path: &Path, target: &TargetArgs) -> Result<Bundle
     std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if is_model(path) {
         let model = model::load(path)?;
-        return Ok(compiled(&model, target, &mut |_, _| {})?.bundle);
+        let mut bundle = compiled(&model, target, &mut |_, _| {})?.bundle;
+        bundle.notes = import::notes(path)?;
+        return Ok(bundle);
     }
     if target.precision.is_some() || !target.profile.is_empty() {
         let path = path.display();

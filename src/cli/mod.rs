@@ -16,6 +16,8 @@ mod load;
 mod oracle;
 mod plan;
 mod report;
+#[cfg(feature = "data")]
+mod rows;
 mod run;
 mod stats;
 #[cfg(feature = "train")]

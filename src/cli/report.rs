@@ -42,6 +42,9 @@ pub(super) enum Error {
     /// The file, or what was computed of it, is not as it must be.
     #[error("{0}")]
     Refused(String),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Log(#[from] crate::data::Error),
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::Error),
@@ -75,6 +78,8 @@ impl Error {
             Self::Session(e) => e.exit_code(),
             Self::Eval(_) | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
+            #[cfg(feature = "data")]
+            Self::Log(e) => e.exit_code(),
             #[cfg(feature = "train")]
             Self::Train(e) => e.exit_code(),
             #[cfg(feature = "train")]

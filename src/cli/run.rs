@@ -9,9 +9,12 @@ use serde::Serialize;
 use super::args::RunArgs;
 use super::device::{self, Place};
 use super::report::{self, Error};
+#[cfg(feature = "data")]
+use super::rows;
 use super::{batch, load, words};
+use crate::bundle::Bundle;
 use crate::metrics::numbers;
-use crate::tensor::HostTensor;
+use crate::tensor::{HostTensor, Tensors};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -35,7 +38,7 @@ struct Output {
 /// Runs a batch; outputs are summed up, and written where asked.
 pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     let bundle = load::bundle(&args.bundle)?;
-    let batch = batch::read(&args.input)?;
+    let batch = read(args, &bundle)?;
     let (session, place) = device::open(&bundle, &args.device)?;
     let start = Instant::now();
     let outputs = session.run(&batch)?;
@@ -50,6 +53,20 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
         written: args.output.clone(),
     };
     report::print(&report, args.format)
+}
+
+/// The batch that the arguments name.
+fn read(args: &RunArgs, bundle: &Bundle) -> Result<Tensors, Error> {
+    if let Some(input) = &args.input {
+        return batch::read(input);
+    }
+    #[cfg(feature = "data")]
+    return rows::read(args, bundle);
+    #[cfg(not(feature = "data"))]
+    Err(Error::Usage(format!(
+        "--input: a batch for `{}`",
+        bundle.manifest.model
+    )))
 }
 
 impl Output {

@@ -1,5 +1,6 @@
 //! `train`: a specification and data become a model.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,6 +11,11 @@ use serde::Serialize;
 use super::args::{DeviceArg, TrainArgs};
 use super::report::{self, Error};
 use super::words;
+#[cfg(feature = "data")]
+use crate::bundle::FEATURES;
+use crate::import;
+#[cfg(feature = "data")]
+use crate::train::RawData;
 use crate::train::{Event, Fit, Outcome, Spec, Split, Trainable, Trainer};
 
 #[derive(Debug, Serialize)]
@@ -27,13 +33,16 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
             "training runs on the CPU alone in this version".to_owned(),
         ));
     }
-    let spec = Spec::read(&args.spec)?;
+    let mut spec = Spec::read(&args.spec)?;
     let out = args.out.clone().unwrap_or_else(|| folder(&args.spec));
+    let data = Data::open(&mut spec, args, &out)?;
     let mut trainer = Trainer::new(Trainable::of_spec(&spec)?, &spec)?;
-    let (train, valid) = (Split::files(&args.train), Split::files(&args.valid));
+    for (key, text) in data.notes {
+        trainer.carry(&key, text);
+    }
     let fit = Fit {
-        train: &train,
-        valid: (!args.valid.is_empty()).then_some(&valid),
+        train: &data.train,
+        valid: data.valid.as_ref(),
         out: &out,
         resume: args.resume,
     };
@@ -47,6 +56,46 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
         seconds: start.elapsed().as_secs_f64(),
     };
     report::print(&report, args.format)
+}
+
+/// What a run reads, and what its model's file will say of that.
+struct Data {
+    train: Split,
+    valid: Option<Split>,
+    notes: BTreeMap<String, String>,
+}
+
+impl Data {
+    fn open(spec: &mut Spec, args: &TrainArgs, out: &Path) -> Result<Self, Error> {
+        // A model that is trained on keeps what its file says.
+        #[cfg_attr(not(feature = "data"), allow(unused_mut, reason = "logs alone add to it"))]
+        let mut notes = match spec.model_file() {
+            Some(file) => import::notes(&file)?,
+            None => BTreeMap::new(),
+        };
+        #[cfg(feature = "data")]
+        if let Some(raw) = RawData::open(spec, &args.train, &args.valid, out, args.resume)? {
+            raw.save(out)?;
+            notes.insert(FEATURES.to_owned(), raw.encoder.to_json());
+            return Ok(Self {
+                train: raw.train,
+                valid: raw.valid,
+                notes,
+            });
+        }
+        #[cfg(not(feature = "data"))]
+        if let Some(features) = &spec.data.features {
+            let out = out.display();
+            return Err(Error::Refused(format!(
+                "`{features}` for `{out}`: this build reads no logs (feature `data`)"
+            )));
+        }
+        Ok(Self {
+            train: Split::files(&args.train),
+            valid: (!args.valid.is_empty()).then(|| Split::files(&args.valid)),
+            notes,
+        })
+    }
 }
 
 /// Named for the specification, in the current folder.

@@ -5,6 +5,8 @@
 
 mod checks;
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 
 use crate::bundle::{
@@ -192,6 +194,7 @@ pub fn compile_observed(
         graph: text,
         wgsl,
         weights: stored,
+        notes: BTreeMap::new(),
     })
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{Declared, Part};
 use super::features::{Borders, Features, Ids, Input, Of, Rows};
-use super::files::LogFiles;
+use super::files::{Batches, LogFiles};
 use super::id::Id;
 use super::inputs::Made;
 use super::lookup::Lookup;
@@ -193,8 +193,20 @@ impl Encoder {
     /// # Errors
     /// What the log's rows are refused for; [`Error::Empty`] where there are none.
     pub fn encode_log(&self, log: &LogFiles, days: Option<Days>) -> Result<Encoded, Error> {
+        self.encode_batches(log.batches(days), days)
+    }
+
+    /// As [`Encoder::encode_log`], of one file; its rows are numbered from 0.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode_log`].
+    pub fn encode_file(&self, log: &LogFiles, file: usize, days: Option<Days>) -> Result<Encoded, Error> {
+        self.encode_batches(log.batches_of(file, days), days)
+    }
+
+    fn encode_batches(&self, batches: Batches, days: Option<Days>) -> Result<Encoded, Error> {
         let mut all: Option<Encoded> = None;
-        for batch in log.batches(days) {
+        for batch in batches {
             let encoded = self.encode(&batch?)?;
             match &mut all {
                 None => all = Some(encoded),

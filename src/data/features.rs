@@ -155,6 +155,18 @@ impl Features {
         Ok(features)
     }
 
+    /// Where side tables are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The column of labels.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.declared.log.label.as_deref()
+    }
+
     /// Inputs that are of the request and not of the candidate.
     pub fn per_request(&self) -> impl Iterator<Item = &str> {
         let of_request = self.declared.features.iter().filter(|(_, f)| f.per_request);

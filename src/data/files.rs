@@ -71,6 +71,53 @@ impl LogFiles {
         self.files.iter().map(Table::rows).sum()
     }
 
+    /// Files.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there is no file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The path of a file, as messages have it.
+    #[must_use]
+    pub fn file_name(&self, file: usize) -> &str {
+        self.files.get(file).map_or("", |f| &f.name)
+    }
+
+    /// How many rows of these days a file has. It is read through where it does not say so itself.
+    ///
+    /// # Errors
+    /// What the rows' times and days are refused for.
+    pub fn count(&self, file: usize, days: Option<Days>) -> Result<u64, Error> {
+        if let (None, Some(rows)) = (days, self.files.get(file).and_then(Table::rows)) {
+            return Ok(rows);
+        }
+        let mut batches = self.batches_of(file, days);
+        let log = &self.features.declared.log;
+        let times = [&log.time.column, &log.time.length_of, &log.day];
+        batches.columns = times.into_iter().flatten().cloned().collect();
+        if batches.columns.is_empty() {
+            batches.columns.push(log.key.clone());
+        }
+        batches.joins = &[];
+        batches.try_fold(0, |n, batch| Ok(n + batch?.len() as u64))
+    }
+
+    /// As [`LogFiles::batches`], of one file; its rows are numbered from 0.
+    #[must_use]
+    pub fn batches_of(&self, file: usize, days: Option<Days>) -> Batches<'_> {
+        Batches {
+            next_file: file,
+            end: self.files.len().min(file + 1),
+            ..self.batches(days)
+        }
+    }
+
     /// Whether there are labels.
     #[must_use]
     pub fn has_label(&self) -> bool {
@@ -89,8 +136,11 @@ impl LogFiles {
     pub fn batches(&self, days: Option<Days>) -> Batches<'_> {
         Batches {
             log: self,
+            columns: self.columns.clone(),
+            joins: &self.joins,
             days,
             next_file: 0,
+            end: self.files.len(),
             current: None,
             row: 0,
         }
@@ -181,8 +231,11 @@ fn check(file: &Table, first: &Table, columns: &[String], needs: &[Need]) -> Res
 /// Rows of a log, batch by batch. Nothing follows an error.
 pub struct Batches<'a> {
     log: &'a LogFiles,
+    columns: Vec<String>,
+    joins: &'a [SideTable],
     days: Option<Days>,
     next_file: usize,
+    end: usize,
     current: Option<Current>,
     row: u64,
 }
@@ -198,9 +251,9 @@ impl Batches<'_> {
     fn read(&mut self) -> Option<Result<RowBatch, Error>> {
         loop {
             let Some(current) = &mut self.current else {
-                let file = self.log.files.get(self.next_file)?;
+                let file = self.log.files[..self.end].get(self.next_file)?;
                 self.next_file += 1;
-                match file.batches(&self.log.columns, BATCH) {
+                match file.batches(&self.columns, BATCH) {
                     Err(e) => return Some(Err(e)),
                     Ok(batches) => {
                         self.current = Some(Current {
@@ -234,7 +287,7 @@ impl Batches<'_> {
 
     fn joined(&self, mut batch: RowBatch) -> Result<RowBatch, Error> {
         let mut joined = IndexMap::new();
-        for join in &self.log.joins {
+        for join in self.joins {
             joined.extend(join.columns(&batch)?);
         }
         batch.columns.extend(joined);
@@ -266,7 +319,7 @@ impl Iterator for Batches<'_> {
             match &read {
                 Ok(batch) if batch.is_empty() => continue,
                 Ok(_) => {}
-                Err(_) => (self.next_file, self.current) = (self.log.files.len(), None),
+                Err(_) => (self.next_file, self.current) = (self.end, None),
             }
             return Some(read);
         }

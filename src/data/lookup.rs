@@ -82,9 +82,9 @@ pub(super) fn for_each_id(of: &Of, batch: &RowBatch, each: &mut Each) -> Result<
             for row in 0..batch.len() {
                 let cell = cells.cell(row);
                 let mut failed = Ok(());
-                let mut item = |id: Id| {
+                let mut item = |id: Option<Id>| {
                     if failed.is_ok() {
-                        failed = each(row, Some(id));
+                        failed = each(row, id);
                     }
                 };
                 sequence::for_each(cell, separator.as_deref(), &mut item)

@@ -41,11 +41,12 @@
 //! # Nothing there
 //!
 //! A null, NaN, a field of a CSV file that is one of `nulls`, a row that a side table lacks: of an id it is row 0, of a
-//! sequence no item, of a number 0 after its transforms (the mean, if it was standardised). `missing` puts a value in its
+//! sequence no item, within a sequence an item of row 0, of a number 0 after its transforms (the mean, if it was standardised). `missing` puts a value in its
 //! place, `flag` adds an input that says so. Of key, time and label it is refused.
 
 mod clock;
 mod column;
+mod columns;
 mod declare;
 mod delimited;
 mod encoded;
@@ -70,6 +71,7 @@ mod understand;
 mod vocabulary;
 
 pub use column::{Cell, Column, Kind};
+pub use columns::read_columns;
 pub use encoded::Encoded;
 pub use encoder::Encoder;
 pub use error::Error;

@@ -13,27 +13,31 @@ pub(super) fn length(cell: Cell, separator: Option<&str>) -> Option<i64> {
     }
 }
 
-/// The items of a text. What is empty is no item.
+/// The items of a text; an empty text has none.
 fn items<'a>(text: &'a str, separator: Option<&'a str>) -> impl Iterator<Item = &'a str> {
-    let separated = separator.map(|s| text.split(s));
-    let whole = separator.is_none().then_some(text);
-    separated.into_iter().flatten().chain(whole).filter(|t| !t.is_empty())
+    let there = !text.is_empty();
+    let separated = separator.filter(|_| there).map(|s| text.split(s));
+    let whole = (separator.is_none() && there).then_some(text);
+    separated.into_iter().flatten().chain(whole)
 }
 
-/// Calls `each` with every item, in the order of the cell; nulls within a list are no items.
-pub(super) fn for_each(cell: Cell, separator: Option<&str>, each: &mut dyn FnMut(Id)) -> Result<(), &'static str> {
+/// Calls `each` with every item, in the order of the cell. What is null or empty within a list keeps its place: sequences
+/// side by side stay aligned.
+pub(super) fn for_each(
+    cell: Cell,
+    separator: Option<&str>,
+    each: &mut dyn FnMut(Option<Id>),
+) -> Result<(), &'static str> {
     match cell {
         Cell::Null => Ok(()),
         Cell::Text(t) => {
-            items(t, separator).for_each(|t| each(Id::of(t)));
+            items(t, separator).for_each(|t| each((!t.is_empty()).then(|| Id::of(t))));
             Ok(())
         }
         Cell::List(of, from, to) => {
             let mut spelt = String::new();
             for row in from..to {
-                if let Some(id) = of.cell(row).id(&mut spelt)? {
-                    each(id);
-                }
+                each(of.cell(row).id(&mut spelt)?);
             }
             Ok(())
         }

@@ -18,6 +18,7 @@ pub use checkpoint::Checkpoint;
 pub use convert::NonFinite;
 pub use error::Error;
 
+use crate::bundle::is_note;
 use crate::ir::{self, Graph};
 use crate::tensor::Tensors;
 
@@ -94,6 +95,16 @@ impl Checkpoint {
             Err(source) => Err(Error::Graph { path: path(), source }),
         }
     }
+}
+
+/// What a model's file says beside its graph and weights, and its bundle takes over ([`is_note`]).
+///
+/// # Errors
+/// [`Error`] when the file is unsound.
+pub fn notes(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let mut metadata = Checkpoint::open(path)?.metadata;
+    metadata.retain(|key, _| is_note(key));
+    Ok(metadata)
 }
 
 /// All tensors of a file (or folder, or index) and its metadata: batches, goldens. Infinities and NaN are let through.

@@ -141,14 +141,17 @@ pub(super) fn write_tensors(path: &Path, metadata: &BTreeMap<String, String>, te
     })
 }
 
-/// The graph's weights as a file that `loopfm-compile` takes; `config` is the architecture that the graph was built by.
+/// The graph's weights as a file that `loopfm-compile` takes; `config` is the architecture that the graph was built by,
+/// `carried` what else the file says.
 pub(super) fn write_model(
     path: &Path,
     name: &str,
     (graph, config): (&str, Option<&str>),
+    carried: &BTreeMap<String, String>,
     weights: &Tensors,
 ) -> Result<(), Error> {
-    let mut metadata = BTreeMap::from([
+    let mut metadata = carried.clone();
+    metadata.extend([
         (import::FORMAT.to_owned(), "1".to_owned()),
         (import::GRAPH.to_owned(), graph.to_owned()),
         (import::MODEL.to_owned(), name.to_owned()),

@@ -43,6 +43,13 @@ pub enum Error {
 
     #[error(transparent)]
     Data(#[from] DataError),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Log(#[from] Box<crate::data::Error>),
+    #[error("field `{field}` has no `vocabulary`, and the data's features have no `{field}` that could say it")]
+    NoVocabulary { field: String },
+    #[error("field `{field}` has a `vocabulary` of {seen}, its feature has {expected} rows")]
+    Vocabulary { field: String, seen: u64, expected: usize },
     #[error("interpreter: {0}")]
     Interpreter(#[from] EvalError),
     #[error("executor: {0}")]
@@ -77,6 +84,9 @@ pub enum Error {
 pub enum DataError {
     #[error(transparent)]
     Read(#[from] import::Error),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Log(#[from] Box<crate::data::Error>),
     #[error("{source_name}: column `{column}` is missing, it must be {expected}; there are {}", there.join(", "))]
     Missing {
         source_name: String,
@@ -215,6 +225,8 @@ impl Error {
             Self::Io { source, .. } => io_exit_code(source),
             Self::Write { source, .. } => source.exit_code(),
             Self::Model(e) => e.exit_code(),
+            #[cfg(feature = "data")]
+            Self::Log(e) | Self::Data(DataError::Log(e)) => e.exit_code(),
             Self::Data(DataError::Read(e)) | Self::Checkpoint(CheckpointError::Read(e)) => e.exit_code(),
             Self::Checkpoint(CheckpointError::Format { .. } | CheckpointError::Other { .. }) => 6,
             Self::Checkpoint(CheckpointError::Damaged { .. }) => 5,

@@ -62,6 +62,8 @@ mod feed;
 mod fit;
 mod folder;
 mod journal;
+#[cfg(feature = "data")]
+mod logs;
 mod needs;
 mod score;
 mod spec;
@@ -75,6 +77,8 @@ pub use error::{Blame, CheckpointError, DataError, Error};
 pub use feed::Cursor;
 pub use fit::{Fit, Learnt, Observer, Outcome};
 pub use journal::{Event, StepLine, Validation};
+#[cfg(feature = "data")]
+pub use logs::RawData;
 pub use score::{score, score_blocks};
 pub use spec::{Data, Distillation, Loss, OneClass, Order, Run, Spec};
 pub use split::{Gather, Gathered, Split};

@@ -74,6 +74,15 @@ pub struct Data {
     pub label: String,
     /// Column that weighs each row's loss, if there is one.
     pub weight: Option<String>,
+    /// `features.toml`, where the data is logs of raw rows; relative to this file. Labels are then those of the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
+    /// Days of the logs to train on, and to fit the features on, such as `20220425..20220504`; all where none are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_days: Option<String>,
+    /// Days to validate on: of the logs for validation, or of those for training where there are no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_days: Option<String>,
     /// Rows of a batch. Batches end with their file, so the last one of a file may be smaller.
     pub batch: usize,
     /// How often all data is gone through.
@@ -89,6 +98,9 @@ impl Default for Data {
         Self {
             label: "label".to_owned(),
             weight: None,
+            features: None,
+            train_days: None,
+            valid_days: None,
             batch: 1024,
             epochs: 1,
             order: Order::File,
@@ -203,6 +215,10 @@ impl Spec {
         {
             let beside = path.parent().unwrap_or(Path::new("")).join(name);
             *file = toml::Value::String(beside.to_string_lossy().into_owned());
+        }
+        if let Some(features) = &mut spec.data.features {
+            let beside = path.parent().unwrap_or(Path::new("")).join(&features);
+            *features = beside.to_string_lossy().into_owned();
         }
         spec.check()?;
         Ok(spec)

@@ -9,11 +9,15 @@ use serde::Serialize;
 
 use super::DataError;
 use super::columns::{Columns, Shared};
+#[cfg(feature = "data")]
+use super::logs::{self, Log};
 use super::needs::Needs;
+#[cfg(feature = "data")]
+use crate::data::{Days, Encoder, LogFiles};
 use crate::import;
 use crate::tensor::{DType, Tensors};
 
-/// Training or validation data: safetensors files of columns, or tensors in memory. It is never changed, so that any
+/// Training or validation data: safetensors or Parquet files of columns, logs of raw rows, or tensors in memory. It is never changed, so that any
 /// number of trainers may read it at once; each keeps one file at a time.
 #[derive(Clone, Debug)]
 pub struct Split {
@@ -23,6 +27,8 @@ pub struct Split {
 #[derive(Clone, Debug)]
 enum Source {
     File(PathBuf),
+    #[cfg(feature = "data")]
+    Log(Arc<Log>, usize),
     Memory(Shared, Option<Arc<dyn Gather>>),
 }
 
@@ -63,6 +69,25 @@ impl Split {
         Self::files(&[path.to_path_buf()])
     }
 
+    /// These days of a log, or all of it: a file at a time is encoded and kept. Labels become column `label`.
+    ///
+    /// # Errors
+    /// [`DataError::Log`]; [`DataError::Empty`] where the log has no rows of these days.
+    #[cfg(feature = "data")]
+    pub fn log(
+        encoder: Arc<Encoder>,
+        files: Arc<LogFiles>,
+        days: Option<Days>,
+        label: &str,
+    ) -> Result<Self, DataError> {
+        let log = Arc::new(Log::new(encoder, files, days, label));
+        let mut sources = Vec::new();
+        for file in log.files_with_rows()? {
+            sources.push(Source::Log(log.clone(), file));
+        }
+        Ok(Self { sources })
+    }
+
     /// Columns in memory: `[rows, ..]` each. A model takes those that it needs.
     #[must_use]
     pub fn columns(columns: Tensors) -> Self {
@@ -85,6 +110,8 @@ impl Split {
         let with = |source: &Source| match source {
             Source::Memory(columns, _) => Source::Memory(columns.clone(), Some(gather.clone())),
             Source::File(path) => Source::File(path.clone()),
+            #[cfg(feature = "data")]
+            Source::Log(log, file) => Source::Log(log.clone(), *file),
         };
         Self {
             sources: self.sources.iter().map(with).collect(),
@@ -123,6 +150,13 @@ impl<'a> Reader<'a> {
             return Ok(columns);
         }
         let columns = Arc::new(match &self.split.sources[file] {
+            #[cfg(feature = "data")]
+            Source::File(path) if path.extension().is_some_and(|e| e == "parquet") => {
+                let name = format!("`{}`", path.display());
+                Columns::new(&name, logs::columns(path, &self.needs)?, None, &self.needs)?
+            }
+            #[cfg(feature = "data")]
+            Source::Log(log, file) => Columns::new(&log.name(*file), log.columns(*file)?, None, &self.needs)?,
             Source::File(path) => {
                 let (read, _) = import::read_tensors(path)?;
                 let read = read.into_iter().map(|(name, column)| (name, Arc::new(column)));

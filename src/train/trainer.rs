@@ -29,6 +29,8 @@ pub struct Trainer {
     pub(super) auc: RunningAuc,
     /// What the user should know, and has not been told yet.
     pub(super) notes: Vec<String>,
+    /// Metadata of the trained file.
+    carried: BTreeMap<String, String>,
 }
 
 /// What a step says.
@@ -81,7 +83,14 @@ impl Trainer {
             progress: Progress::default(),
             auc: RunningAuc::default(),
             notes,
+            carried: BTreeMap::new(),
         })
+    }
+
+    /// Has the trained file say something beside graph and weights, under a metadata key that bundles take over
+    /// ([`crate::bundle::is_note`]); under other keys it is not read again.
+    pub fn carry(&mut self, key: &str, text: String) {
+        self.carried.insert(key.to_owned(), text);
     }
 
     /// Trains on a batch: the model's inputs, `label f32[rows]` and, where the specification has them, `weight` and
@@ -140,7 +149,7 @@ impl Trainer {
     pub fn save_model(&self, path: &Path) -> Result<(), Error> {
         let task = &self.task;
         let graph = (&*task.graph.to_string(), task.config.as_deref());
-        checkpoint::write_model(path, &task.name, graph, &self.weights())
+        checkpoint::write_model(path, &task.name, graph, &self.carried, &self.weights())
     }
 
     /// What the trained model computes.

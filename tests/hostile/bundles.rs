@@ -43,6 +43,7 @@ fn small_bundle() -> Bundle {
             ("b".to_owned(), stored(Storage::F32, &[], vec![9, 8, 7, 6])),
             ("e".to_owned(), stored(Storage::F32, &[0, 4], vec![])),
         ]),
+        notes: std::collections::BTreeMap::new(),
     }
 }
 

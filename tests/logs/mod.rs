@@ -1,6 +1,8 @@
 //! Logs: declarations, files, encoders.
 
+mod benchmarks;
 mod kuairand;
+mod parquet;
 mod refusals;
 mod values;
 

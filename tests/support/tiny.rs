@@ -215,6 +215,7 @@ pub(crate) fn bundle() -> Bundle {
             .map(|text| (digest(&text), text))
             .collect::<IndexMap<_, _>>(),
         weights: [("table".to_owned(), table)].into_iter().collect(),
+        notes: std::collections::BTreeMap::new(),
     }
 }
 
