@@ -68,6 +68,7 @@
 //! | 0 | [`random`] | random numbers by position |
 //! | 0 | [`tensor`] | element types, shapes, tensors in host memory |
 //! | 1 | [`bundle`] | the compiled file: the contract between compiler and runtime |
+//! | 1 | [`charts`] | pictures of numbers, as SVG and HTML |
 //! | 1 | [`data`] | logs: files of impressions, features of raw rows |
 //! | 1 | [`embeddings`] | the log of embeddings that a foundation model left of past events |
 //! | 1 | [`history`] | point-in-time histories: which past events may be known at an instant |
@@ -79,6 +80,7 @@
 //! | 2 | [`interp`] | the meaning of a graph, slow and obvious; error bounds |
 //! | 2 | [`nn`] | composites: linear, attention, gates, normalisation |
 //! | 2 | [`pieces`] | a training step cut where it leaves the batch for tables |
+//! | 2 | [`report`] | what a run of the loop has found, as JSON, HTML and Markdown |
 //! | 2 | [`run`] | kernels on a device through wgpu |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
 //! | 3 | [`model`] | architectures: from a specification to a graph, for inference or a training step |
@@ -97,6 +99,7 @@
 //! wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all. Compiling needs neither.
 
 pub mod bundle;
+pub mod charts;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod compile;
@@ -121,6 +124,7 @@ pub mod nn;
 pub mod optim;
 pub mod pieces;
 pub mod random;
+pub mod report;
 pub mod run;
 pub mod session;
 pub mod simplify;

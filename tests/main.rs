@@ -30,6 +30,7 @@ mod ops;
 mod oracle;
 mod plan;
 mod repack;
+mod report;
 mod rows;
 #[cfg(feature = "gpu")]
 mod runtime;

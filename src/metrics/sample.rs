@@ -115,6 +115,12 @@ impl Sample {
         self.users.len()
     }
 
+    /// How its users are resampled.
+    #[must_use]
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+
     /// Users with both labels, and their rows: what GAUC counts.
     #[must_use]
     pub fn ranked_users(&self) -> (usize, usize) {
