@@ -1,4 +1,6 @@
-//! Training steps on the CPU: forward, loss, backward and update, as one run of the graph.
+//! Training steps: forward, loss, backward and update, as one run of the graph, on the CPU executor and, as
+//! `NAME-device`, on the best adapter. In processor time where that adapter is software, else in time on the wall, batch
+//! in and metrics out.
 //!
 //! - `w2-dense`, `w2-lazy`: the history model of the other benches on 512 rows with Adam, its table of 80,000 rows
 //!   updated whole, or where the batch touches it.
@@ -8,14 +10,17 @@
 mod clock;
 mod workloads;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Clock;
 use criterion::Criterion;
 use loopfm::cpu::Stepper;
+use loopfm::device_step;
 use loopfm::ir::{Graph, Op, TypeError, Unary, Value};
 use loopfm::nn;
 use loopfm::optim::{At, Group, INV_ROWS, Optimiser, Rule, Step, rows_for_requests, step};
+use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions};
 use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
 
 /// A step, what it starts from, and a batch.
@@ -28,7 +33,19 @@ struct Training {
 }
 
 fn main() {
-    let clock = Clock::new(false);
+    let device = match Device::open(&AdapterQuery::Best, &DeviceOptions::default()) {
+        Ok(device) => Some(Arc::new(device)),
+        Err(e) => {
+            eprintln!("no GPU is measured: {e}");
+            None
+        }
+    };
+    let kind = device.as_ref().map(|d| d.report().kind);
+    let clock = Clock::new(kind.is_some_and(|kind| kind != AdapterKind::Software));
+    if let Some(device) = &device {
+        let report = device.report();
+        eprintln!("`{}`, {}, {}", report.name, report.backend, report.driver);
+    }
     eprintln!("{}", clock.name());
     let mut criterion = Criterion::default().with_measurement(clock).configure_from_args();
     let mut group = criterion.benchmark_group("train-step");
@@ -45,10 +62,19 @@ fn main() {
     ];
     for training in all {
         let t = training.expect("the workload is well typed");
-        let mut stepper = Stepper::new(&t.step.graph, t.state).expect("the step runs");
+        let mut stepper = Stepper::new(&t.step.graph, t.state.clone()).expect("the step runs");
         group.bench_function(t.name, |b| {
             b.iter(|| stepper.step(&t.batch, t.rows).expect("the batch fits"));
         });
+        let Some(device) = &device else { continue };
+        let name = format!("{}-device", t.name);
+        let rows = u32::try_from(t.rows).expect("few rows");
+        match device_step::Stepper::new(Arc::clone(device), &t.step.graph, t.state, rows) {
+            Ok(mut stepper) => drop(group.bench_function(&name, |b| {
+                b.iter(|| stepper.step(&t.batch, t.rows).expect("the batch fits"));
+            })),
+            Err(e) => eprintln!("{name}: {e}"),
+        }
     }
     group.finish();
     criterion.final_summary();

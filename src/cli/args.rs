@@ -192,9 +192,12 @@ pub(super) struct TrainArgs {
     /// Go on from the folder's checkpoint.
     #[arg(long)]
     pub(super) resume: bool,
-    /// `auto` is the CPU.
+    /// Where steps run: `auto` takes the best GPU, else the CPU, and says why. Validations score on the CPU.
     #[arg(long, value_name = "DEVICE", value_enum, default_value_t)]
     pub(super) device: DeviceArg,
+    /// GPU by its place in `loopfm adapters`, or by a part of its name.
+    #[arg(long, value_name = "INDEX|NAME", value_parser = adapter)]
+    pub(super) adapter: Option<AdapterQuery>,
     #[command(flatten)]
     pub(super) format: FormatArgs,
 }

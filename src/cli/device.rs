@@ -51,17 +51,23 @@ pub(super) fn open(bundle: &Bundle, args: &DeviceArgs) -> Result<(Session, Place
     Ok((session, place))
 }
 
-/// A GPU named, or a set of kernels, is a GPU asked for.
+/// A set of kernels is a GPU asked for.
 fn choice(args: &DeviceArgs) -> Result<DeviceChoice, Error> {
-    let adapter = args.adapter.clone();
-    let named = adapter.is_some() || args.variant.is_some();
-    match args.device {
-        DeviceArg::Cpu if named => Err(Error::Usage(
+    let best = AdapterQuery::Best;
+    let implied = args.variant.as_ref().map(|_| &best);
+    wanted(args.device, args.adapter.as_ref().or(implied))
+}
+
+/// A GPU named is a GPU asked for.
+pub(super) fn wanted(device: DeviceArg, adapter: Option<&AdapterQuery>) -> Result<DeviceChoice, Error> {
+    match (device, adapter) {
+        (DeviceArg::Cpu, Some(_)) => Err(Error::Usage(
             "--adapter and --variant are for GPUs, not for --device cpu".into(),
         )),
-        DeviceArg::Cpu => Ok(DeviceChoice::Cpu),
-        DeviceArg::Auto if !named => Ok(DeviceChoice::Auto),
-        DeviceArg::Auto | DeviceArg::Gpu => Ok(DeviceChoice::Gpu(adapter.unwrap_or(AdapterQuery::Best))),
+        (DeviceArg::Cpu, None) => Ok(DeviceChoice::Cpu),
+        (DeviceArg::Auto, None) => Ok(DeviceChoice::Auto),
+        (DeviceArg::Gpu, None) => Ok(DeviceChoice::Gpu(AdapterQuery::Best)),
+        (DeviceArg::Auto | DeviceArg::Gpu, Some(adapter)) => Ok(DeviceChoice::Gpu(adapter.clone())),
     }
 }
 

@@ -48,10 +48,6 @@ pub(super) enum Error {
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::Error),
-    /// The device that was asked for cannot do it.
-    #[cfg(feature = "train")]
-    #[error("{0}")]
-    Device(String),
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -82,8 +78,6 @@ impl Error {
             Self::Log(e) => e.exit_code(),
             #[cfg(feature = "train")]
             Self::Train(e) => e.exit_code(),
-            #[cfg(feature = "train")]
-            Self::Device(_) => 3,
             Self::Io { source, .. } => io_exit_code(source),
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 4,

@@ -8,7 +8,8 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::args::{DeviceArg, TrainArgs};
+use super::args::TrainArgs;
+use super::device;
 use super::report::{self, Error};
 use super::words;
 #[cfg(feature = "data")]
@@ -22,21 +23,20 @@ use crate::train::{Event, Fit, Outcome, Spec, Split, Trainable, Trainer};
 struct Report {
     #[serde(flatten)]
     outcome: Outcome,
-    device: &'static str,
+    /// Where steps ran, and why there.
+    device: String,
+    /// Where they ran before, if elsewhere.
+    before: Option<String>,
     seconds: f64,
 }
 
 /// Trains, with a bar on the terminal, and reports what came out.
 pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
-    if args.device == DeviceArg::Gpu {
-        return Err(Error::Device(
-            "training runs on the CPU alone in this version".to_owned(),
-        ));
-    }
+    let choice = device::wanted(args.device, args.adapter.as_ref())?;
     let mut spec = Spec::read(&args.spec)?;
     let out = args.out.clone().unwrap_or_else(|| folder(&args.spec));
     let data = Data::open(&mut spec, args, &out)?;
-    let mut trainer = Trainer::new(Trainable::of_spec(&spec)?, &spec)?;
+    let mut trainer = Trainer::on(Trainable::of_spec(&spec)?, &spec, &choice)?;
     for (key, text) in data.notes {
         trainer.carry(&key, text);
     }
@@ -48,11 +48,21 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     };
     let start = Instant::now();
     let bar = Bar::new(args.format.json);
-    let outcome = trainer.fit(&fit, &mut |event| bar.tell(event));
+    let mut before = None;
+    let outcome = trainer.fit(&fit, &mut |event| {
+        if let Event::Start {
+            before: Some(other), ..
+        } = event
+        {
+            before = Some(other.clone());
+        }
+        bar.tell(event);
+    });
     bar.bar.finish_and_clear();
     let report = Report {
         outcome: outcome?,
-        device: "cpu",
+        device: trainer.report(),
+        before,
         seconds: start.elapsed().as_secs_f64(),
     };
     report::print(&report, args.format)
@@ -103,6 +113,14 @@ fn folder(spec: &Path) -> PathBuf {
     PathBuf::from(spec.file_stem().unwrap_or_default()).with_extension("run")
 }
 
+/// Where steps run.
+fn on(device: &str, before: Option<&str>) -> String {
+    let before = before.map_or_else(String::new, |other| {
+        format!("; the checkpoint is of {other}: from here on numbers round otherwise than there")
+    });
+    format!("device: {device}{before}")
+}
+
 /// Rows done, loss, AUC so far, speed and the time that is left; nothing where no one watches.
 struct Bar {
     bar: ProgressBar,
@@ -123,7 +141,13 @@ impl Bar {
 
     fn tell(&self, event: &Event) {
         match event {
-            Event::Start { rows, done } => {
+            Event::Start {
+                rows,
+                done,
+                device,
+                before,
+            } => {
+                self.bar.println(on(device, before.as_deref()));
                 self.bar.set_length(*rows);
                 self.bar.set_position(*done);
                 self.bar.reset_eta();
@@ -156,6 +180,7 @@ impl fmt::Display for Report {
             best,
             auc,
         } = &self.outcome;
+        writeln!(f, "{}", on(&self.device, self.before.as_deref()))?;
         let took = words::seconds(self.seconds);
         writeln!(
             f,

@@ -148,6 +148,12 @@ impl Stepper {
         }])?)
     }
 
+    /// What it runs on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.machine.device()
+    }
+
     /// Dispatches of a step.
     #[must_use]
     pub fn dispatches(&self) -> usize {

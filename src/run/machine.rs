@@ -151,6 +151,12 @@ impl Machine {
         found.ok_or_else(|| Error::Malformed(format!("there is no memory {memory:?}")))
     }
 
+    /// What it runs on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Dispatches of a batch that has rows.
     #[must_use]
     pub fn dispatches(&self) -> usize {

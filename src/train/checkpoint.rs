@@ -1,8 +1,8 @@
 //! Checkpoints: everything that a run goes on from, in one file that is whole or not there.
 //!
 //! A safetensors file. Its tensors are the parameters of the step graph, weights and optimiser state alike, and the
-//! counts of the running AUC; its metadata says where the run stands ([`Progress`]) and whose it is (a hash of the
-//! configuration: step graph, data and settings), and a hash of all of it tells a damaged file.
+//! counts of the running AUC; its metadata says where the run stands ([`Progress`]), what made it, and whose it is (a hash
+//! of the configuration: step graph, data and settings), and a hash of all of it tells a damaged file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use crate::tensor::{Data, Tensors};
 const FORMAT: &str = "2";
 const FORMAT_KEY: &str = "loopfm.checkpoint";
 const CONFIG_KEY: &str = "loopfm.checkpoint.config";
+const DEVICE_KEY: &str = "loopfm.checkpoint.device";
 const PROGRESS_KEY: &str = "loopfm.checkpoint.progress";
 const DIGEST_KEY: &str = "loopfm.checkpoint.digest";
 
@@ -52,20 +53,30 @@ pub struct Best {
     pub log_loss: f64,
 }
 
+/// What a checkpoint says besides its tensors.
+pub(super) struct Head {
+    /// Hash of the configuration.
+    pub(super) config: String,
+    /// What ran the steps.
+    pub(super) device: String,
+    pub(super) progress: Progress,
+}
+
 /// Writes a checkpoint over the former one.
-pub(super) fn write(path: &Path, config: &str, progress: &Progress, tensors: &Tensors) -> Result<(), Error> {
-    let progress = json(progress);
+pub(super) fn write(path: &Path, head: &Head, tensors: &Tensors) -> Result<(), Error> {
+    let progress = json(&head.progress);
     let metadata = BTreeMap::from([
         (FORMAT_KEY.to_owned(), FORMAT.to_owned()),
-        (CONFIG_KEY.to_owned(), config.to_owned()),
-        (DIGEST_KEY.to_owned(), digest(&progress, tensors)),
+        (CONFIG_KEY.to_owned(), head.config.clone()),
+        (DEVICE_KEY.to_owned(), head.device.clone()),
+        (DIGEST_KEY.to_owned(), digest([&head.device, &progress], tensors)),
         (PROGRESS_KEY.to_owned(), progress),
     ]);
     write_tensors(path, &metadata, tensors)
 }
 
 /// Reads a checkpoint of the run with this configuration.
-pub(super) fn read(path: &Path, config: &str) -> Result<(Progress, Tensors), CheckpointError> {
+pub(super) fn read(path: &Path, config: &str) -> Result<(Head, Tensors), CheckpointError> {
     if !path.exists() {
         return Err(CheckpointError::Absent { path: path.into() });
     }
@@ -91,23 +102,28 @@ pub(super) fn read(path: &Path, config: &str) -> Result<(Progress, Tensors), Che
             expected: config.to_owned(),
         });
     }
-    let (text, written) = (metadata(PROGRESS_KEY)?, metadata(DIGEST_KEY)?);
+    let (text, device, written) = (metadata(PROGRESS_KEY)?, metadata(DEVICE_KEY)?, metadata(DIGEST_KEY)?);
     let damaged = |why: String| CheckpointError::Damaged { path: path(), why };
     let progress = serde_json::from_str(&text).map_err(|e| damaged(format!("metadata `{PROGRESS_KEY}`: {e}")))?;
     let tensors = checkpoint.read()?;
-    match digest(&text, &tensors) == written {
-        true => Ok((progress, tensors)),
+    let head = Head {
+        config: seen,
+        progress,
+        device,
+    };
+    match digest([&head.device, &text], &tensors) == written {
+        true => Ok((head, tensors)),
         false => Err(damaged("its tensors are not those that were written".to_owned())),
     }
 }
 
 /// A hash of all that a checkpoint holds.
-fn digest(progress: &str, tensors: &Tensors) -> String {
+fn digest(texts: [&str; 2], tensors: &Tensors) -> String {
     let mut hash = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     };
-    part(progress.as_bytes());
+    texts.iter().for_each(|text| part(text.as_bytes()));
     let mut names: Vec<&String> = tensors.keys().collect();
     names.sort_unstable();
     for name in names {

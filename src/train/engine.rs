@@ -2,6 +2,8 @@
 
 use super::Error;
 use crate::cpu::Stepper;
+#[cfg(feature = "gpu")]
+use crate::device_step;
 use crate::interp;
 use crate::ir::Graph;
 use crate::optim::NEXT;
@@ -16,13 +18,19 @@ pub trait Engine {
     fn step(&mut self, batch: &Tensors, rows: usize) -> Result<Tensors, Error>;
 
     /// All parameters of the graph as they are now.
-    fn state(&self) -> Tensors;
+    ///
+    /// # Errors
+    /// When they cannot be fetched from where they are.
+    fn state(&self) -> Result<Tensors, Error>;
 
     /// Takes other values for all parameters.
     ///
     /// # Errors
     /// When they are not those of the graph.
     fn restore(&mut self, state: Tensors) -> Result<(), Error>;
+
+    /// What runs the steps, in words. Where they are equal, the same state and batches give the same bits.
+    fn device(&self) -> String;
 }
 
 impl Engine for Stepper {
@@ -30,12 +38,37 @@ impl Engine for Stepper {
         Ok(Self::step(self, batch, rows)?)
     }
 
-    fn state(&self) -> Tensors {
-        Self::state(self).clone()
+    fn state(&self) -> Result<Tensors, Error> {
+        Ok(Self::state(self).clone())
     }
 
     fn restore(&mut self, state: Tensors) -> Result<(), Error> {
         Ok(Self::restore(self, state)?)
+    }
+
+    fn device(&self) -> String {
+        "CPU".to_owned()
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl Engine for device_step::Stepper {
+    fn step(&mut self, batch: &Tensors, rows: usize) -> Result<Tensors, Error> {
+        Ok(Self::step(self, batch, rows)?)
+    }
+
+    fn state(&self) -> Result<Tensors, Error> {
+        Ok(Self::state(self)?)
+    }
+
+    fn restore(&mut self, state: Tensors) -> Result<(), Error> {
+        Ok(Self::restore(self, state)?)
+    }
+
+    fn device(&self) -> String {
+        let adapter = Self::device(self).report();
+        let (name, kind, backend) = (&adapter.name, adapter.kind, adapter.backend);
+        format!("`{name}` ({kind}, {backend}, {})", adapter.driver)
     }
 }
 
@@ -71,12 +104,16 @@ impl Engine for Interpreter {
         Ok(metrics)
     }
 
-    fn state(&self) -> Tensors {
-        self.state.clone()
+    fn state(&self) -> Result<Tensors, Error> {
+        Ok(self.state.clone())
     }
 
     fn restore(&mut self, state: Tensors) -> Result<(), Error> {
         self.state = state;
         Ok(())
+    }
+
+    fn device(&self) -> String {
+        "interpreter".to_owned()
     }
 }

@@ -4,8 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::container::{self, io_exit_code};
+#[cfg(feature = "gpu")]
+use crate::device_step;
 use crate::interp::EvalError;
 use crate::ir::{TypeError, Value};
+use crate::run::AdapterQuery;
 use crate::{cpu, import, model, optim};
 
 /// Training that cannot start or go on. Nothing of the run's files has changed but what the last checkpoint says.
@@ -54,6 +57,11 @@ pub enum Error {
     Interpreter(#[from] EvalError),
     #[error("executor: {0}")]
     Executor(#[from] cpu::Error),
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Device(#[from] device_step::Error),
+    #[error("built without the feature `gpu`: {0} cannot be opened")]
+    NoGpu(AdapterQuery),
     #[error("step {step}: {}{blame}; weights are those before this step", if loss.is_finite() { "a gradient is not finite" } else { "the loss is not finite" })]
     NonFinite { step: u64, loss: f32, blame: Blame },
     #[error("validation after step {step}: the model's predictions are not finite")]
@@ -218,7 +226,8 @@ impl fmt::Display for Blame {
 }
 
 impl Error {
-    /// Exit status of a command that fails with this: 1 refused, 4 no memory or disk, 6 a version unknown here.
+    /// Exit status of a command that fails with this: 1 refused, 3 the device cannot, 4 no memory or disk, 5 damaged, 6 a
+    /// version unknown here, 7 device lost, 70 a bug.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -230,7 +239,21 @@ impl Error {
             Self::Data(DataError::Read(e)) | Self::Checkpoint(CheckpointError::Read(e)) => e.exit_code(),
             Self::Checkpoint(CheckpointError::Format { .. } | CheckpointError::Other { .. }) => 6,
             Self::Checkpoint(CheckpointError::Damaged { .. }) => 5,
+            #[cfg(feature = "gpu")]
+            Self::Device(e) => device_exit_code(e),
+            Self::NoGpu(_) => 3,
             _ => 1,
         }
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn device_exit_code(e: &device_step::Error) -> u8 {
+    use device_step::Error as E;
+    match e {
+        E::Form { .. } | E::NotRowLocal(_) | E::Compile(_) => 3,
+        E::Run(e) => e.exit_code(),
+        E::State(_) | E::Index(_) => 1,
+        E::Graph(_) | E::Rejected(_) => 70,
     }
 }

@@ -115,7 +115,7 @@ impl Trainer {
             model: Model {
                 name: self.task.name.clone(),
                 graph: self.task.graph.clone(),
-                weights: best.unwrap_or_else(|| self.weights()),
+                weights: best.map_or_else(|| self.weights(), Ok)?,
             },
             steps: self.progress.step,
             rows: self.progress.rows,
@@ -175,7 +175,16 @@ impl<'a> Ongoing<'a> {
         let done = t.progress.rows;
         self.since = (Instant::now(), done);
         let rows = files.iter().map(|f| f.rows as u64).sum::<u64>() * t.spec.data.epochs;
-        self.tell(&Event::Start { rows, done })?;
+        let before = match &self.keep {
+            Keep::Folder(folder) => folder.before.clone(),
+            Keep::Memory(_) => None,
+        };
+        self.tell(&Event::Start {
+            rows,
+            done,
+            device: t.report(),
+            before,
+        })?;
         let notes = std::mem::take(&mut t.notes).into_iter();
         notes
             .map(|text| Event::Note { text })
@@ -254,7 +263,7 @@ impl<'a> Ongoing<'a> {
     fn keep_weights(&mut self, t: &Trainer) -> Result<(), Error> {
         match &mut self.keep {
             Keep::Folder(folder) => t.save_model(&folder.model)?,
-            Keep::Memory(best) => *best = Some(t.weights()),
+            Keep::Memory(best) => *best = Some(t.weights()?),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint;
+use super::checkpoint::{self, Head};
 use super::journal::Journal;
 use super::split::FileSummary;
 use super::{CheckpointError, Error, Event, Trainer};
@@ -23,6 +23,8 @@ pub(super) struct Folder {
     /// Whether what now is the checkpoint is worth keeping when the next one is written.
     sound: bool,
     pub(super) model: PathBuf,
+    /// What made the checkpoint that the run goes on from, where that is not what runs it now.
+    pub(super) before: Option<String>,
 }
 
 impl Folder {
@@ -30,9 +32,11 @@ impl Folder {
     pub(super) fn open(t: &mut Trainer, out: &Path, files: &[FileSummary], resume: bool) -> Result<Self, Error> {
         let config = config(t, files);
         let [checkpoint, former] = ["checkpoint.safetensors", "checkpoint.1.safetensors"].map(|name| out.join(name));
-        let mut sound = true;
+        let (mut sound, mut before) = (true, None);
         if resume {
-            sound = restore_either(t, &checkpoint, &former, &config)?;
+            let device;
+            (sound, device) = restore_either(t, &checkpoint, &former, &config)?;
+            before = Some(device).filter(|device| *device != t.engine.device());
         } else if let Some(path) = [&checkpoint, &former].into_iter().find(|path| path.exists()) {
             return Err(CheckpointError::Exists { path: path.clone() }.into());
         }
@@ -47,6 +51,7 @@ impl Folder {
             checkpoint,
             former,
             sound,
+            before,
         })
     }
 
@@ -56,7 +61,7 @@ impl Folder {
 
     /// Writes a checkpoint and keeps the one before it.
     pub(super) fn save(&mut self, t: &Trainer) -> Result<(), Error> {
-        let mut tensors = t.engine.state();
+        let mut tensors = t.engine.state()?;
         tensors.insert(AUC.to_owned(), t.auc.to_tensor());
         if self.sound && self.checkpoint.exists() {
             keep(&self.checkpoint, &self.former).map_err(|source| Error::Io {
@@ -65,7 +70,12 @@ impl Folder {
             })?;
         }
         self.sound = true;
-        checkpoint::write(&self.checkpoint, &self.config, &t.progress, &tensors)
+        let head = Head {
+            config: self.config.clone(),
+            device: t.engine.device(),
+            progress: t.progress.clone(),
+        };
+        checkpoint::write(&self.checkpoint, &head, &tensors)
     }
 
     /// Draws what has been told so far.
@@ -93,10 +103,11 @@ fn config(t: &Trainer, files: &[FileSummary]) -> String {
     hash.finalize().to_hex()[..32].to_owned()
 }
 
-/// Goes on from the newer checkpoint, else from the one before it, and says so. Whether it was the newer one.
-fn restore_either(t: &mut Trainer, newer: &Path, older: &Path, config: &str) -> Result<bool, Error> {
+/// Goes on from the newer checkpoint, else from the one before it, and says so. Whether it was the newer one, and what made
+/// it.
+fn restore_either(t: &mut Trainer, newer: &Path, older: &Path, config: &str) -> Result<(bool, String), Error> {
     let error = match restore(t, newer, config) {
-        Ok(()) => return Ok(true),
+        Ok(device) => return Ok((true, device)),
         Err(error) => error,
     };
     let is_damage = match &error {
@@ -109,17 +120,19 @@ fn restore_either(t: &mut Trainer, newer: &Path, older: &Path, config: &str) -> 
         },
         _ => false,
     };
-    if !is_damage || restore(t, older, config).is_err() {
-        return Err(error);
-    }
+    let device = match is_damage.then(|| restore(t, older, config)) {
+        Some(Ok(device)) => device,
+        _ => return Err(error),
+    };
     let (path, step) = (older.display(), t.progress.step);
     t.notes
         .push(format!("{error}; going on from `{path}`, after step {step}, instead"));
-    Ok(false)
+    Ok((false, device))
 }
 
-fn restore(t: &mut Trainer, path: &Path, config: &str) -> Result<(), Error> {
-    let (progress, mut tensors) = checkpoint::read(path, config)?;
+/// Takes up a checkpoint; what made it.
+fn restore(t: &mut Trainer, path: &Path, config: &str) -> Result<String, Error> {
+    let (head, mut tensors) = checkpoint::read(path, config)?;
     let damaged = |why: &str| CheckpointError::Damaged {
         path: path.to_path_buf(),
         why: why.to_owned(),
@@ -134,7 +147,8 @@ fn restore(t: &mut Trainer, path: &Path, config: &str) -> Result<(), Error> {
         };
         state.insert(name.to_owned(), tensor);
     }
+    t.engine.restore(state)?;
     t.auc = auc;
-    t.progress = progress;
-    t.engine.restore(state)
+    t.progress = head.progress;
+    Ok(head.device)
 }

@@ -20,6 +20,12 @@ pub enum Event {
         rows: u64,
         /// Rows done before.
         done: u64,
+        /// Where steps run, and why there.
+        device: String,
+        /// What made the checkpoint that the run goes on from, where that is another device: weights and optimiser
+        /// state are the same, rounding from now on is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
     },
     /// Steps are done: every [`Run::log`](super::Run::log)-th one, and the last one.
     Step(StepLine),

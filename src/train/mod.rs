@@ -13,9 +13,14 @@
 //! | `metrics.jsonl` | an [`Event`] a line |
 //! | `curve.svg` | these as a picture |
 //!
-//! A run is a function of its [`Spec`], its model and its data. Random numbers are functions of the seed and of where
-//! they are used, so a run that was killed and resumed writes the same bytes as one that was not. Everything that can be
-//! known to be wrong is found before the first step.
+//! Steps run on the CPU ([`Trainer::new`]), on a GPU or wherever it is best ([`Trainer::on`]), or in an engine of the
+//! caller's ([`Trainer::with_engine`]). Checkpoints hold the same whichever it is. A run that resumes on the device that
+//! wrote its checkpoint goes on to the bit; one that resumes elsewhere goes on from the same weights and optimiser
+//! state, rounds otherwise from then on, and says so ([`Event::Start`]).
+//!
+//! A run is a function of its [`Spec`], its model, its data and its device. Random numbers are functions of the seed and
+//! of where they are used, so a run that was killed and resumed writes the same bytes as one that was not. Everything
+//! that can be known to be wrong is found before the first step.
 //!
 //! # Example
 //!
@@ -48,7 +53,7 @@
 //!     trainer.step(&batch)?;
 //! }
 //! assert!(trainer.step(&batch)?.loss < first / 2.0);
-//! assert!(trainer.weights()["fc.weight"].as_f32().is_some_and(|w| w[0] > 1.0 && w[1].abs() < 0.5));
+//! assert!(trainer.weights()?["fc.weight"].as_f32().is_some_and(|w| w[0] > 1.0 && w[1].abs() < 0.5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -65,6 +70,7 @@ mod journal;
 #[cfg(feature = "data")]
 mod logs;
 mod needs;
+mod place;
 mod score;
 mod spec;
 mod split;

@@ -10,11 +10,12 @@ use super::needs::Needs;
 use super::score::run;
 use super::split::{Reader, Split};
 use super::task::{LABEL, LOGIT, Task};
-use super::{Engine, Error, Progress, Spec, Trainable, checkpoint};
+use super::{Engine, Error, Progress, Spec, Trainable, checkpoint, place};
 use crate::cpu;
 use crate::ir::Graph;
 use crate::metrics::{self, RunningAuc};
 use crate::optim::At;
+use crate::session::DeviceChoice;
 use crate::tensor::{HostTensor, Tensors};
 
 /// The stream of random numbers that steps draw their seeds from.
@@ -25,6 +26,8 @@ pub struct Trainer {
     pub(super) task: Task,
     pub(super) spec: Spec,
     pub(super) engine: Box<dyn Engine>,
+    /// Why this engine.
+    why: String,
     pub(super) progress: Progress,
     pub(super) auc: RunningAuc,
     /// What the user should know, and has not been told yet.
@@ -59,9 +62,23 @@ impl Trainer {
     /// # Errors
     /// [`Error`] when model, loss and optimiser do not make a step.
     pub fn new(model: Trainable, spec: &Spec) -> Result<Self, Error> {
-        Self::with_engine(model, spec, |graph, state| {
-            Ok(Box::new(cpu::Stepper::new(graph, state)?))
-        })
+        Self::on(model, spec, &DeviceChoice::Cpu)
+    }
+
+    /// A trainer at the model's first weights, with steps on a GPU or on the CPU; [`Trainer::report`] says where, and
+    /// why there. A GPU holds memory for batches of `data.batch` rows, and refuses larger ones.
+    ///
+    /// [`DeviceChoice::Auto`] takes the best adapter unless it is software, which the CPU outruns, and the CPU where
+    /// the device cannot run the step. Validations score on the CPU in any case.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; with [`DeviceChoice::Gpu`], whatever keeps that device from running the step.
+    pub fn on(model: Trainable, spec: &Spec, device: &DeviceChoice) -> Result<Self, Error> {
+        let notes = model.notes.clone();
+        let task = Task::new(model, spec)?;
+        let rows = u32::try_from(spec.data.batch).unwrap_or(u32::MAX);
+        let (engine, why) = place::engine(device, &task.step.graph, task.first_state(), rows)?;
+        Ok(Self::of(task, spec, (engine, why), notes))
     }
 
     /// As [`Trainer::new`], with steps run by an engine of the caller's, made of the step graph and the first values of
@@ -76,15 +93,27 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let notes = model.notes.clone();
         let task = Task::new(model, spec)?;
-        Ok(Self {
-            engine: make(&task.step.graph, task.first_state())?,
+        let engine = make(&task.step.graph, task.first_state())?;
+        Ok(Self::of(task, spec, (engine, "as asked".to_owned()), notes))
+    }
+
+    fn of(task: Task, spec: &Spec, (engine, why): (Box<dyn Engine>, String), notes: Vec<String>) -> Self {
+        Self {
             task,
             spec: spec.clone(),
+            engine,
+            why,
             progress: Progress::default(),
             auc: RunningAuc::default(),
             notes,
             carried: BTreeMap::new(),
-        })
+        }
+    }
+
+    /// Where steps run, and why there.
+    #[must_use]
+    pub fn report(&self) -> String {
+        format!("{} ({})", self.engine.device(), self.why)
     }
 
     /// Has the trained file say something beside graph and weights, under a metadata key that bundles take over
@@ -115,7 +144,7 @@ impl Trainer {
         let scalar = |name: &str| first(&out, name);
         let (loss, grad_norm) = (scalar("loss"), scalar("grad_norm"));
         if !loss.is_finite() || !grad_norm.is_finite() {
-            let blame = blame(&self.task.step.graph, &self.engine.state(), &inputs, rows)?;
+            let blame = blame(&self.task.step.graph, &self.engine.state()?, &inputs, rows)?;
             return Err(Error::NonFinite { step, loss, blame });
         }
         if let (Some(logits), Some(labels)) = (floats(&out, LOGIT), floats(batch, LABEL)) {
@@ -137,19 +166,21 @@ impl Trainer {
     }
 
     /// The weights of the model as they are now, in its graph's order.
-    #[must_use]
-    pub fn weights(&self) -> Tensors {
-        self.task.weights_in(&self.engine.state())
+    ///
+    /// # Errors
+    /// When they cannot be fetched from the device.
+    pub fn weights(&self) -> Result<Tensors, Error> {
+        Ok(self.task.weights_in(&self.engine.state()?))
     }
 
     /// Writes the model with its weights as they are: a file that `loopfm-compile` takes.
     ///
     /// # Errors
-    /// [`Error::Write`], [`Error::Io`].
+    /// [`Error::Write`], [`Error::Io`], and as [`Trainer::weights`].
     pub fn save_model(&self, path: &Path) -> Result<(), Error> {
         let task = &self.task;
         let graph = (&*task.graph.to_string(), task.config.as_deref());
-        checkpoint::write_model(path, &task.name, graph, &self.carried, &self.weights())
+        checkpoint::write_model(path, &task.name, graph, &self.carried, &self.weights()?)
     }
 
     /// What the trained model computes.
@@ -181,7 +212,7 @@ impl Trainer {
 
     /// The logit of every row; `labels` sees those of each block.
     fn logits(&self, reader: &Reader<'_>, mut labels: impl FnMut(&[f32])) -> Result<Vec<f32>, Error> {
-        let executor = cpu::Executor::new(&self.task.scoring, &self.weights())?;
+        let executor = cpu::Executor::new(&self.task.scoring, &self.weights()?)?;
         let mut logits = Vec::new();
         run(&executor, reader, |columns, rows, out| {
             labels(columns.labels().get(rows).unwrap_or(&[]));

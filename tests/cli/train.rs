@@ -114,26 +114,55 @@ fn trains_a_model_that_compiles() {
 
 #[test]
 fn a_killed_run_resumes_with_nothing_else_lost() {
-    let (folder, spec, train, valid) = prepared(&SPEC.replace("epochs = 6", "epochs = 20"));
+    survives_kills(&SPEC.replace("epochs = 6", "epochs = 20"), &[], 6, 20..250);
+}
+
+/// The same on a device, where state has to be fetched and put back. A kill comes once there is a checkpoint.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_run_killed_on_a_device_resumes_with_nothing_else_lost() {
+    if crate::support::gpu::gpu().is_some() {
+        survives_kills(&dense(SPEC), &["--device", "gpu"], 2, 20..400);
+    }
+}
+
+/// A specification that devices run, too.
+#[cfg(feature = "gpu")]
+fn dense(spec: &str) -> String {
+    spec.replace("lazy = true", "lazy = false")
+        .replace("rowwise-adagrad", "adagrad")
+}
+
+/// A run with so many kills, milliseconds after its checkpoint is there, leaves what one without leaves.
+fn survives_kills(spec: &str, args: &[&str], most: usize, after: std::ops::Range<usize>) {
+    let (folder, spec, train, valid) = prepared(spec);
+    let prepare = |out: &Path| {
+        let mut run = command(&[&"train", &spec, &"--train", &train, &"--valid", &valid, &"--out", &out]);
+        run.args(args);
+        run
+    };
     let whole = folder.path().join("whole");
-    loopfm!("train", spec, "--train", train, "--valid", valid, "--out", whole).ok();
+    super::Ran::of(&mut prepare(&whole)).ok();
     let out = folder.path().join("killed");
     let checkpoint = out.join("checkpoint.safetensors");
     let mut rng = Rng(11);
     let mut kills = 0;
     let done = loop {
-        let mut run = command(&[&"train", &spec, &"--train", &train, &"--valid", &valid, &"--out", &out]);
+        let mut run = prepare(&out);
         if checkpoint.exists() {
             run.arg("--resume");
         }
-        if kills == 6 {
+        if kills == most {
             break super::Ran::of(&mut run);
         }
         let mut run = run
             .stderr(std::process::Stdio::null())
             .spawn()
             .expect("the command was built");
-        std::thread::sleep(Duration::from_millis(rng.between(20, 250) as u64));
+        while kills == 0 && !checkpoint.exists() && run.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(rng.between(after.start, after.end) as u64));
         // It may have come to its end.
         let _ = run.kill();
         run.wait().unwrap();
@@ -155,12 +184,59 @@ fn a_killed_run_resumes_with_nothing_else_lost() {
     assert_eq!(lines(&out), lines(&whole));
 }
 
+#[cfg(feature = "gpu")]
+#[test]
+fn says_where_it_runs_and_why() {
+    let Some(device) = crate::support::gpu::gpu() else {
+        return;
+    };
+    let name = &device.report().name;
+    let (folder, spec, train, _) = prepared(&dense(SPEC));
+    let out = |name: &str| folder.path().join(name);
+    let text = loopfm!("train", spec, "--train", train, "--out", out("gpu"), "--device", "gpu").ok();
+    assert!(
+        text.starts_with(&format!("device: `{name}` (")) && text.contains("(as asked)"),
+        "{text}"
+    );
+    let text = loopfm!("train", spec, "--train", train, "--out", out("cpu"), "--device", "cpu").ok();
+    assert!(text.starts_with("device: CPU (as asked)"), "{text}");
+    // A software adapter is not taken unasked.
+    let report = json(&loopfm!("train", spec, "--train", train, "--out", out("auto"), "--json").ok());
+    let said = report["device"].as_str().unwrap();
+    let software = device.report().kind == loopfm::run::AdapterKind::Software;
+    assert!(said.contains(name), "{said}");
+    assert_eq!(said.starts_with("CPU"), software, "{said}");
+    // Elsewhere than its checkpoint: done, and said.
+    let resume = |device: &str| {
+        let run = loopfm!(
+            "train",
+            spec,
+            "--train",
+            train,
+            "--out",
+            out("gpu"),
+            "--resume",
+            "--device",
+            device
+        );
+        run.ok()
+    };
+    assert!(!resume("gpu").contains("the checkpoint is of"));
+    let text = resume("cpu");
+    assert!(text.contains(&format!("the checkpoint is of `{name}`")), "{text}");
+}
+
 #[test]
 fn refuses_by_code_and_name() {
     let (folder, spec, train, valid) = prepared(SPEC);
     let out = folder.path().join("run");
-    let gpu = loopfm!("train", spec, "--train", train, "--out", out, "--device", "gpu").fails(3);
-    assert!(gpu.contains("CPU alone"), "{gpu}");
+    let on = |args: &[&str]| {
+        let mut run = command(&[&"train", &spec, &"--train", &train, &"--out", &out]);
+        super::Ran::of(run.args(args))
+    };
+    let said = on(&["--adapter", "no such adapter"]).fails(3);
+    assert!(said.contains("no such adapter"), "{said}");
+    on(&["--device", "cpu", "--adapter", "0"]).fails(2);
     let unknown = put(folder.path(), "unknown.toml", SPEC.replace("lr = 0.02", "rate = 0.02"));
     let said = loopfm!("train", unknown, "--train", train, "--out", out).fails(1);
     assert!(said.contains("unknown.toml") && said.contains("`rate`"), "{said}");

@@ -1,5 +1,7 @@
 //! Training: optimisers and whole models against PyTorch, runs and what they refuse.
 
+#[cfg(all(feature = "gpu", feature = "train"))]
+mod devices;
 #[cfg(feature = "train")]
 mod memory;
 mod optimisers;

@@ -243,7 +243,7 @@ fn without_validation_the_last_weights_are_the_model() {
     let outcome = trainer.fit(&fit, &mut |_| {}).unwrap();
     assert_eq!(outcome.best, None);
     let (read, _) = import::read_tensors(&outcome.model).unwrap();
-    for (name, tensor) in trainer.weights() {
+    for (name, tensor) in trainer.weights().unwrap() {
         assert_eq!(read[&name], tensor);
     }
 }
@@ -278,7 +278,7 @@ fn files_come_one_after_the_other() {
         };
         let mut trainer = Trainer::new(Trainable::of_model(&model()).unwrap(), &spec).unwrap();
         trainer.fit(&fit, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
-        trainer.weights()
+        trainer.weights().unwrap()
     };
     assert_eq!(
         trained(&Split::files(&files), "x"),
