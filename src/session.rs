@@ -3,6 +3,7 @@
 //! A session runs on a GPU or on the CPU, and says which and why; nothing falls back in silence. Both take the same
 //! batches and refuse the same ones with the same words.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::bundle::{Bundle, Manifest};
@@ -114,7 +115,9 @@ impl Session {
             Backend::Gpu(runtime) => Ok(runtime.run(batch)?),
             Backend::Cpu(executor) => {
                 let sizes = Batch::check(&self.manifest, batch)?.sizes;
-                Ok(executor.run(batch, sizes)?)
+                let outputs = executor.run(batch, sizes)?;
+                check_finite(&outputs)?;
+                Ok(outputs)
             }
         }
     }
@@ -174,6 +177,28 @@ pub fn encoder(bundle: &Bundle) -> Result<Option<crate::data::Encoder>, crate::d
 pub fn inputs(manifest: &Manifest, encoded: crate::data::Encoded) -> Tensors {
     let read = |name: &str| manifest.inputs.iter().any(|port| port.name == name);
     encoded.inputs.into_iter().filter(|(name, _)| read(name)).collect()
+}
+
+/// Refuses outputs that are not numbers, as the kernels of a GPU do.
+fn check_finite(outputs: &Tensors) -> Result<(), run::Error> {
+    let (mut rows, mut first) = (BTreeSet::new(), None);
+    for (name, tensor) in outputs {
+        let (Some(x), Some(&extent)) = (tensor.as_f32(), tensor.shape.first()) else {
+            continue;
+        };
+        let width = x.len() / extent.max(1);
+        for (at, _) in x.iter().enumerate().filter(|(_, x)| !x.is_finite()) {
+            rows.insert(at / width);
+            first.get_or_insert_with(|| (name.clone(), at / width));
+        }
+    }
+    match first {
+        None => Ok(()),
+        at => Err(run::Error::NonFinite {
+            rows: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+            at,
+        }),
+    }
 }
 
 impl fmt::Display for Backend {

@@ -44,6 +44,23 @@ fn the_cpu_refuses_what_a_gpu_refuses() {
 }
 
 #[test]
+fn the_cpu_refuses_numbers_that_are_none() {
+    let session = open(DeviceChoice::Cpu);
+    for value in [f32::NAN, f32::INFINITY, f32::MAX] {
+        let mut batch = batch(150, 1, |_| 0);
+        for row in [140, 141] {
+            batch["x"].as_f32_mut().expect("floats")[4 * row + 1] = value;
+        }
+        let error = session.run(&batch).expect_err("not a number");
+        assert_eq!(
+            error.to_string(),
+            "2 rows have non-finite values, the first in output `y` row 140"
+        );
+        assert_eq!(error.exit_code(), 1);
+    }
+}
+
+#[test]
 fn auto_always_runs_and_says_where() {
     let session = open(DeviceChoice::Auto);
     let batch = batch(100, 3, |r| r % 3);

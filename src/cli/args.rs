@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use crate::bundle::{Precision, Rung};
 use crate::fuse::Profile;
-use crate::run::{AdapterQuery, VariantChoice};
+use crate::run::AdapterQuery;
 
-use super::words;
+pub(super) use super::values::{DeviceArg, PrecisionArg, VariantArg};
+use super::values::{adapter, bound, profile, seconds};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 input refused or bound exceeded, 2 usage, 3 device cannot, \
 4 out of memory or disk, 5 corrupt file, 6 version, 7 device lost, 70 a bug of loopfm";
@@ -249,90 +249,6 @@ pub(super) struct FormatArgs {
     pub(super) json: bool,
 }
 
-/// Kind of device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum DeviceArg {
-    #[default]
-    Auto,
-    Gpu,
-    Cpu,
-}
-
-/// Storage of weights.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum PrecisionArg {
-    F16,
-    F32,
-}
-
-impl From<PrecisionArg> for Precision {
-    fn from(arg: PrecisionArg) -> Self {
-        match arg {
-            PrecisionArg::F16 => Self::F16,
-            PrecisionArg::F32 => Self::F32,
-        }
-    }
-}
-
-/// A set of kernels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct VariantArg(pub(super) VariantChoice);
-
-impl FromStr for VariantArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rung = |name: &str| {
-            [Rung::Native, Rung::Packed, Rung::F32]
-                .into_iter()
-                .find(|r| words::rung(*r) == name)
-        };
-        let unknown = |name: &str| format!("`{name}` is no rung: native, packed, f32");
-        let (profile, rung) = match text.split_once('/') {
-            Some((profile, name)) => (Some(profile), Some(rung(name).ok_or_else(|| unknown(name))?)),
-            None => match rung(text) {
-                Some(rung) => (None, Some(rung)),
-                None => (Some(text), None),
-            },
-        };
-        Ok(Self(VariantChoice {
-            profile: profile.map(str::to_owned),
-            rung,
-        }))
-    }
-}
-
-fn profile(name: &str) -> Result<&'static Profile, String> {
-    Profile::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Profile::ALL.iter().map(|p| p.name).collect();
-        format!("profiles are {}", known.join(", "))
-    })
-}
-
-fn adapter(text: &str) -> Result<AdapterQuery, String> {
-    match text.parse() {
-        Ok(index) => Ok(AdapterQuery::Index(index)),
-        Err(_) if text.is_empty() => Err("a name or an index".into()),
-        Err(_) => Ok(AdapterQuery::Name(text.to_owned())),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let fits = |s: &f64| (0.0..=86_400.0).contains(s);
-    text.parse()
-        .ok()
-        .filter(fits)
-        .ok_or_else(|| "0 to 86400 seconds".into())
-}
-
-fn bound(text: &str) -> Result<f64, String> {
-    let fits = |x: &f64| *x >= 0.0;
-    text.parse()
-        .ok()
-        .filter(fits)
-        .ok_or_else(|| "a number from 0 on".into())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -343,14 +259,5 @@ mod tests {
     fn flags_do_not_contradict_each_other() {
         Loopfm::command().debug_assert();
         CompileArgs::command().debug_assert();
-    }
-
-    #[test]
-    fn variants() {
-        let parsed = |text: &str| text.parse::<VariantArg>().map(|v| (v.0.profile, v.0.rung));
-        assert_eq!(parsed("packed"), Ok((None, Some(Rung::Packed))));
-        assert_eq!(parsed("portable"), Ok((Some("portable".into()), None)));
-        assert_eq!(parsed("portable/f32"), Ok((Some("portable".into()), Some(Rung::F32))));
-        assert!(parsed("portable/f64").is_err());
     }
 }

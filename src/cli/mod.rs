@@ -23,6 +23,7 @@ mod stats;
 #[cfg(feature = "train")]
 mod train;
 mod translate;
+mod values;
 mod verify;
 mod words;
 

@@ -7,7 +7,7 @@
 use super::gather::{Gather, Indexed, TakeAlong};
 use super::lanes::Func;
 use super::matmul::MatMul;
-use super::plan::{Crossing, Given, Plan, Stage, Wanted, is_pointwise, rows_first};
+use super::plan::{Crossing, Given, Plan, Stage, Unit, Wanted, is_pointwise, rows_first};
 use super::pointwise::{Tape, Var};
 use super::program::{Instr, Program};
 use super::reduce::Reduce;
@@ -235,7 +235,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn matmul(&mut self, a: &View, b: &View, y: &View) {
-        self.instrs.push(Instr::MatMul(MatMul::new(a, b, y)));
+        // Blocks of rows run side by side; what waits for all of them has the threads to itself.
+        let is_alone = self.stage.unit == Unit::Batch;
+        self.instrs.push(Instr::MatMul(MatMul::new(a, b, y, is_alone)));
     }
 
     /// Sums along an axis.

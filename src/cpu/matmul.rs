@@ -1,6 +1,9 @@
 //! Matrix products on strided operands, by the `gemm` crate.
 
 use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
 
 use super::lanes::{LANES, Lane};
 use super::memory::{Memory, Words};
@@ -25,11 +28,13 @@ pub(super) struct MatMul {
     a: Matrix,
     b: Matrix,
     y: Matrix,
+    /// Whether nothing else runs meanwhile.
+    is_alone: bool,
 }
 
 impl MatMul {
     /// `y [.., m, n] = a [.., m, k] b`, with `b` of rank 2 or with the leading axes of `a`.
-    pub(super) fn new(a: &View, b: &View, y: &View) -> Self {
+    pub(super) fn new(a: &View, b: &View, y: &View, is_alone: bool) -> Self {
         let lead = a.shape.len() - 2;
         let (m, k, n) = (a.shape[lead], a.shape[lead + 1], y.shape[lead + 1]);
         let mut batched = y.shape.clone();
@@ -62,6 +67,7 @@ impl MatMul {
             a: matrix(a, (m, k), row_a),
             b: matrix(&b, (k, n), b.strides[lead]),
             y: matrix(y, (m, n), row_y),
+            is_alone,
         }
     }
 
@@ -106,10 +112,8 @@ impl MatMul {
         }
     }
 
-    #[allow(
-        unsafe_code,
-        reason = "`gemm` takes pointers; every element it touches is asserted to be inside"
-    )]
+    /// A product, in parts side by side where it is large and alone. How it is cut depends on its extents alone: each
+    /// element is the same whatever threads there are.
     fn product(&self, a: Words<'_>, b: Words<'_>, y: Words<'_>) {
         let (m, n, k) = (self.m, self.n, self.k);
         assert!(
@@ -124,21 +128,57 @@ impl MatMul {
             reaches(&self.y, m, n) <= y.len() && matches!(y, Words::Own(_)),
             "the result is inside working memory"
         );
-        // SAFETY: the assertions above bound every read and write. The result lies in `Cell`s, which may be written
-        // through a shared reference, on this thread alone; a program gives a result elements that no operand has.
+        let at = Pointers {
+            a: a.as_ptr().cast(),
+            b: b.as_ptr().cast(),
+            y: y.as_ptr().cast::<f32>().cast_mut(),
+        };
+        let longer = m.max(n);
+        let parts = match self.is_alone && m * n * k >= SHARED {
+            true => (longer / PART).clamp(1, MOST_PARTS),
+            false => 1,
+        };
+        if parts == 1 {
+            self.part(&at, 0..m, 0..n);
+            return;
+        }
+        let size = longer.div_ceil(parts).next_multiple_of(16);
+        (0..parts).into_par_iter().for_each(|i| {
+            let part = (i * size).min(longer)..((i + 1) * size).min(longer);
+            match m >= n {
+                true => self.part(&at, part, 0..n),
+                false => self.part(&at, 0..m, part),
+            }
+        });
+    }
+
+    /// Some rows and columns of a product.
+    #[allow(
+        unsafe_code,
+        reason = "`gemm` takes pointers; every element it touches is asserted to be inside"
+    )]
+    fn part(&self, at: &Pointers, rows: Range<usize>, columns: Range<usize>) {
+        if rows.is_empty() || columns.is_empty() {
+            return;
+        }
+        let to = rows.start * self.y.row + columns.start * self.y.column;
+        // SAFETY: the assertions in `product`, the only caller, bound every read and write, for rows and columns are
+        // within the product's. The result lies in `Cell`s, which may be written through a shared reference; no other
+        // thread has them but those that `product` gives other rows or columns of it, and a program gives a result
+        // elements that no operand has.
         unsafe {
             gemm::gemm(
-                m,
-                n,
-                k,
-                y.as_ptr().cast::<f32>().cast_mut(),
+                rows.len(),
+                columns.len(),
+                self.k,
+                at.y.add(to),
                 stride(self.y.column),
                 stride(self.y.row),
                 false,
-                a.as_ptr().cast::<f32>(),
+                at.a.add(rows.start * self.a.row),
                 stride(self.a.column),
                 stride(self.a.row),
-                b.as_ptr().cast::<f32>(),
+                at.b.add(columns.start * self.b.column),
                 stride(self.b.column),
                 stride(self.b.row),
                 0.0,
@@ -151,6 +191,27 @@ impl MatMul {
         }
     }
 }
+
+/// Where the matrices of a product start.
+struct Pointers {
+    a: *const f32,
+    b: *const f32,
+    y: *mut f32,
+}
+
+#[allow(
+    unsafe_code,
+    reason = "threads share the operands of a product, and each writes a part of its own"
+)]
+// SAFETY: `MatMul::product` waits for its threads, which read operands that nobody writes meanwhile, and write disjoint
+// parts of the result.
+unsafe impl Sync for Pointers {}
+
+/// Multiplications from which on a product that is alone is cut in parts.
+const SHARED: usize = 1 << 20;
+/// Rows or columns of a part, at least, and how many parts there are at most.
+const PART: usize = 64;
+const MOST_PARTS: usize = 16;
 
 /// Sum of products, in as many parts as a vector has lanes.
 fn dot(x: &[u32], y: &[u32]) -> f32 {

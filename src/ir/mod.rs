@@ -20,11 +20,13 @@ mod build;
 mod graph;
 mod infer;
 mod op;
+mod parse;
 pub mod rows;
+mod rules;
 mod text;
 
 pub use graph::{Graph, Node, REQUEST_OF_ROW, ScopeId, TensorType, Value};
 pub use infer::{TypeError, infer, verify};
 pub use op::{Binary, Fold, Op, Scalar, Unary};
+pub use parse::{ParseError, parse};
 pub use rows::NotRowLocal;
-pub use text::{ParseError, parse};

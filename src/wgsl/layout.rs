@@ -3,67 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::index::small;
+use super::weights::Weight;
 use crate::bundle::{Layout, Linear, Placement, Rung, Slot, Space};
 use crate::fuse::Scheme;
 use crate::ir::rows::{RowInfo, RowSpace};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{DType, Sizes};
-
-/// A weight as kernels see it.
-#[derive(Clone, Debug)]
-pub(super) struct Weight {
-    pub(super) name: String,
-    pub(super) layout: Layout,
-    /// Extents, as the graph has them.
-    pub(super) shape: Vec<usize>,
-    /// `(first row, rows, buffer, first word)`.
-    pub(super) places: Vec<(u64, u64, u32, u64)>,
-}
-
-impl Weight {
-    /// Length of a line (the last axis) in elements as it is stored.
-    pub(super) fn line(&self) -> usize {
-        let n = self.shape.last().copied().unwrap_or(1);
-        match self.layout {
-            Layout::Words | Layout::Halves => n,
-            Layout::RowsWords | Layout::RowsHalves => n.next_multiple_of(8),
-            Layout::BlocksHalves | Layout::BlocksWords => n.next_multiple_of(16),
-        }
-    }
-
-    /// Elements in a 16-byte word.
-    pub(super) fn per_word(&self) -> usize {
-        match self.layout {
-            Layout::Words | Layout::RowsWords | Layout::BlocksWords => 4,
-            Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => 8,
-        }
-    }
-
-    /// Whether it lies in blocks of 4 by 16.
-    pub(super) fn blocks(&self) -> bool {
-        matches!(self.layout, Layout::BlocksHalves | Layout::BlocksWords)
-    }
-
-    pub(super) fn lines(&self) -> usize {
-        self.shape.iter().rev().skip(1).product()
-    }
-
-    fn rows(&self) -> u64 {
-        self.shape.first().map_or(1, |n| *n as u64)
-    }
-
-    fn words(&self, rows: u64) -> u64 {
-        let per_row = self.shape.iter().skip(1).rev().skip(1).product::<usize>() * self.line();
-        let elements = if self.blocks() {
-            (self.lines().next_multiple_of(4) * self.line()) as u64
-        } else if self.shape.len() < 2 {
-            self.line() as u64
-        } else {
-            rows * per_row as u64
-        };
-        elements.div_ceil(self.per_word() as u64)
-    }
-}
 
 /// An input's place in the arena.
 #[derive(Clone, Copy, Debug)]

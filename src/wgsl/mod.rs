@@ -15,12 +15,14 @@ mod layout;
 mod library;
 mod matmul;
 mod memory;
+mod moves;
 mod program;
 mod scalar;
 mod segments;
 mod spell;
 mod steps;
 mod tiles;
+mod weights;
 
 use rayon::prelude::*;
 

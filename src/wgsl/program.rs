@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::emit::Emitter;
 use super::layout::{Memory, space};
 use super::library;
-use super::memory::table_function;
+use super::weights::table_function;
 use crate::bundle::{Binding, Kernel, Rung};
 use crate::fuse::{Group, Home, Partition, Profile, Step, walk};
 use crate::ir::rows::RowSpace;

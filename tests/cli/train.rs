@@ -91,6 +91,7 @@ fn trains_a_model_that_compiles() {
     assert_eq!(
         listed(&out),
         [
+            "checkpoint.1.safetensors",
             "checkpoint.safetensors",
             "curve.svg",
             "metrics.jsonl",

@@ -48,7 +48,7 @@ fn sums_over_rows() {
     check(step, &[1, 2, 17, 300, 0, 512, 1000], regression_batch);
 }
 
-/// A layer so wide that its gradient is made once all rows are there.
+/// Layers so wide that their gradients are made once all rows are there, in parts of rows and of columns.
 fn wide() -> Result<Step, TypeError> {
     let mut s = Step::new(6);
     let x = s.rows("x", DType::F32, &[160])?;
@@ -58,6 +58,11 @@ fn wide() -> Result<Step, TypeError> {
     let dw = s.g.matmul(transposed, h)?;
     let dw = s.scaled(dw, 1e-4)?;
     s.descend("w", w, dw)?;
+    let v = s.param("v", &[144, 160])?;
+    let transposed = s.g.permute(h, &[1, 0])?;
+    let dv = s.g.matmul(transposed, x)?;
+    let dv = s.scaled(dv, 1e-4)?;
+    s.descend("v", v, dv)?;
     Ok(s)
 }
 
