@@ -5,22 +5,40 @@ struct Segment {
     start: u32,   // its terms: from here
     end: u32,     // to here among `terms`
     width: u32,   // elements of a row
+    square: u32,  // where the sum of their squares goes; NONE: nowhere
 }
 
+const NONE = 0xffffffffu;
+
 @group(0) @binding(0) var<storage, read> segments: array<Segment>;
-// How many segments there are, then the first element of each term.
+// First element of each term.
 @group(0) @binding(1) var<storage, read> terms: array<u32>;
-@group(0) @binding(2) var<storage, read> values: array<f32>;
-@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
+// How many segments there are, then how many rows each kernel of touched rows has.
+@group(0) @binding(2) var<storage, read> counts: array<u32>;
+@group(0) @binding(3) var<storage, read> values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(5) var<storage, read_write> squares: array<f32>;
+
+var<workgroup> lanes: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>) {
     let number = wid.x + wid.y * 65535u;
-    if number >= terms[0] { return; }
+    if number >= counts[0] { return; }
     let segment = segments[number];
+    var total = 0.0;
     for (var d = lid; d < segment.width; d += 64u) {
         var sum = 0.0;
         for (var i = segment.start; i < segment.end; i++) { sum += values[terms[i] + d]; }
         partial[segment.into + d] = sum;
+        total += sum * sum;
     }
+    if segment.square == NONE { return; }
+    lanes[lid] = total;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if lid < half { lanes[lid] += lanes[lid + half]; }
+        workgroupBarrier();
+    }
+    if lid == 0u { squares[segment.square] = lanes[0]; }
 }

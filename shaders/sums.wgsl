@@ -11,12 +11,14 @@ struct Job {
     parts: u32,    // into how many parts lines are cut
     into: u32,     // where the first part's result goes
     stride: u32,   // from one part's result to the next
-    ei: u32,       // what a column of the left matrix and
-    ej: u32,       // one of the right matrix count for in the result's order of elements
-    width: u32,    // elements in a line of the result,
+    offset: u32,   // first element of the result among all that it goes to, in their order;
+    row: u32,      // what a column of the left matrix counts for there;
+    block: u32,    // columns of the right matrix lie in blocks of so many:
+    outer: u32,    // from one block to the next,
+    inner: u32,    // from one column of a block to the next
+    width: u32,    // elements in a line of where it goes,
     line: u32,     // which takes as many with its padding
     scale: f32,
-    columns: u32,  // of weighted sums: columns of a tile, a power of two
 }
 
 const NONE = 0xffffffffu;
@@ -51,7 +53,8 @@ fn four(first: u32, columns: u32, line: u32, end: u32, column: u32) -> vec4<f32>
     );
 }
 
-fn store(job: Job, part: u32, element: u32, x: f32) {
+fn store(job: Job, part: u32, row: u32, column: u32, x: f32) {
+    let element = job.offset + row * job.row + column / job.block * job.outer + column % job.block * job.inner;
     let place = element / job.width * job.line + element % job.width;
     partial[job.into + part * job.stride + place] = job.scale * x;
 }
@@ -67,20 +70,22 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: v
     let start = min(task.w * share, lines);
     let end = min(start + share, lines);
     if job.k == 0u {
-        let column = task.z + lid % job.columns;
-        let hop = 64u / job.columns;
+        // Columns of a tile: a power of two, as many as there are, at most 64.
+        let columns = min(64u, 1u << (32u - countLeadingZeros(job.n - 1u)));
+        let column = task.z + lid % columns;
+        let hop = 64u / columns;
         var sum = 0.0;
-        for (var l = start + lid / job.columns; l < end; l += hop) {
+        for (var l = start + lid / columns; l < end; l += hop) {
             var w = 1.0;
             if job.a != NONE { w = values[job.a + l]; }
             sum += w * at(job.b, job.n, l, end, column);
         }
         lanes[lid] = sum;
         workgroupBarrier();
-        if lid < job.columns && column < job.n {
+        if lid < columns && column < job.n {
             var total = 0.0;
-            for (var i = lid; i < 64u; i += job.columns) { total += lanes[i]; }
-            store(job, task.w, column * job.ej, total);
+            for (var i = lid; i < 64u; i += columns) { total += lanes[i]; }
+            store(job, task.w, 0u, column, total);
         }
         return;
     }
@@ -112,7 +117,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: v
             let row = task.y + y * 4u + i;
             let column = task.z + x * 4u + j;
             if row < job.k && column < job.n {
-                store(job, task.w, row * job.ei + column * job.ej, c[i][j]);
+                store(job, task.w, row, column, c[i][j]);
             }
         }
     }

@@ -14,9 +14,9 @@ use self::contents::{ports, store};
 use crate::bundle::{
     Binding, Bundle, FORMAT, Flops, Manifest, Needs, Precision, Rung, Slot, StoredTensor, Variant, digest, fingerprint,
 };
-use crate::fuse::{FuseError, Fusion, Home, LANES, Partition, Profile, Scheme, partition};
+use crate::fuse::{FuseError, Fusion, Home, LANES, Partition, Profile, Scheme, partition, partition_in_phases};
 use crate::interp::EvalError;
-use crate::ir::rows::{NotRowLocal, analyse};
+use crate::ir::rows::{NotRowLocal, analyse, analyse_whole};
 use crate::ir::{Graph, TypeError, verify};
 use crate::simplify::{self, flops, simplify_observed};
 use crate::tensor::{Sizes, Tensors};
@@ -124,6 +124,24 @@ pub fn compile(name: &str, graph: &Graph, weights: &Tensors, options: &Options) 
     compile_observed(name, graph, weights, options, &mut |_, _| {})
 }
 
+/// Compiles the rows of a training step as they are written, each value in its phase, by its number: the kernels of a
+/// phase follow each other, and what lies between phases is the caller's. Besides the bundle, how many kernels each phase
+/// of the last variant has.
+///
+/// # Errors
+/// See [`compile`].
+pub fn compile_in_phases(
+    name: &str,
+    graph: &Graph,
+    weights: &Tensors,
+    options: &Options,
+    phases: &[usize],
+) -> Result<(Bundle, Vec<usize>), CompileError> {
+    verify(graph)?;
+    analyse_whole(graph)?;
+    build(name, graph, (graph, weights), options, Some(phases), &mut |_, _| {})
+}
+
 /// [`compile`], showing every stage to `observe`.
 ///
 /// # Errors
@@ -148,20 +166,37 @@ pub fn compile_observed(
         (graph.clone(), weights.clone())
     };
     observe("02-simplified.ir", &g.to_string());
-    let stored = store(&g, &weights, options.precision);
+    Ok(build(name, graph, (&g, &weights), options, None, observe)?.0)
+}
+
+/// Kernels of every variant of a graph that has been simplified from another.
+fn build(
+    name: &str,
+    written: &Graph,
+    (g, weights): (&Graph, &Tensors),
+    options: &Options,
+    phases: Option<&[usize]>,
+    observe: &mut Observer,
+) -> Result<(Bundle, Vec<usize>), CompileError> {
+    let stored = store(g, weights, options.precision);
+    let mut counts = Vec::new();
     let mut wgsl = IndexMap::new();
     let mut variants = Vec::new();
     let mut planned = (0.0, 0.0);
     for profile in &options.profiles {
-        let parts = partition(&g, profile, options.fusion)?;
-        observe(&format!("03-groups-{}.txt", profile.name), &describe(&g, &parts));
+        let parts = match phases {
+            None => partition(g, profile, options.fusion)?,
+            Some(phases) => partition_in_phases(g, profile, phases)?,
+        };
+        counts.clone_from(&parts.phases);
+        observe(&format!("03-groups-{}.txt", profile.name), &describe(g, &parts));
         // On processor cores packed halves are the faster: a native variant would only be weight.
         for rung in options
             .rungs
             .iter()
             .filter(|r| !(profile.software && **r == Rung::Native))
         {
-            let (variant, shaders) = variant(&g, &parts, profile, *rung, &stored, options)?;
+            let (variant, shaders) = variant(g, &parts, profile, *rung, &stored, options)?;
             for (s, kernel) in shaders.iter().zip(&variant.kernels) {
                 observe(
                     &format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(),
@@ -180,23 +215,24 @@ pub fn compile_observed(
         model: name.to_owned(),
         fingerprint: fingerprint(&text, &stored),
         precision: options.precision,
-        inputs: ports(g.inputs().map(|(v, n, _)| (n.to_owned(), v)), &g)?,
-        outputs: ports(g.outputs.iter().cloned(), &g)?,
-        checks: checks::id_checks(&g, &weights)?,
+        inputs: ports(g.inputs().map(|(v, n, _)| (n.to_owned(), v)), g)?,
+        outputs: ports(g.outputs.iter().cloned(), g)?,
+        checks: checks::id_checks(g, weights)?,
         flops: Flops {
-            written_per_row: flops(graph, Sizes::ONE) as f64,
+            written_per_row: flops(written, Sizes::ONE) as f64,
             planned_per_row: planned.0,
             planned_per_request: planned.1,
         },
         variants,
     };
-    Ok(Bundle {
+    let bundle = Bundle {
         manifest,
         graph: text,
         wgsl,
         weights: stored,
         notes: BTreeMap::new(),
-    })
+    };
+    Ok((bundle, counts))
 }
 
 fn variant(

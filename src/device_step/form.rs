@@ -1,36 +1,63 @@
-//! What a step is to a device: tensors that are trained, each with a gradient that is sums over the batch, and with
+//! What a step is to a device: tensors that are trained, each with gradients that are sums over the batch, and with
 //! state; everything else about them is scalars.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
+use super::terms::{Term, is_pointwise, terms};
 use crate::ir::rows::sums;
-use crate::ir::{Binary, Fold, Graph, Op, Unary, Value};
+use crate::ir::{Binary, Fold, Graph, Op, Scalar, Value};
 use crate::optim::NEXT;
 use crate::tensor::Sizes;
 
-/// A tensor that is trained.
+/// A tensor that is trained, or follows the batch in another way.
 #[derive(Debug)]
 pub(super) struct Trained {
     pub(super) param: Value,
-    pub(super) gradient: Value,
-    /// What the gradient is the sum of.
-    pub(super) terms: Vec<Term>,
-    /// Its state in the optimiser: parameters of the same shape.
-    pub(super) states: Vec<Value>,
+    /// What it follows: gradients, or statistics.
+    pub(super) gradients: Vec<Gradient>,
+    /// Its state in the optimiser.
+    pub(super) states: Vec<State>,
     /// New values of the tensor and of its state.
     pub(super) next: Vec<Value>,
-    /// Values that have an element for each of its elements.
-    pub(super) spread: BTreeSet<Value>,
+    /// Values that have an element for each of its elements, or for each of its rows.
+    pub(super) own: BTreeSet<Value>,
+    /// Sums over the elements of each row.
+    pub(super) folds: Vec<Value>,
+    /// Where rows change that the batch looks up, and no others.
+    pub(super) touched: Option<Touched>,
 }
 
-/// A sum over the batch as part of a gradient.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Term {
-    pub(super) sum: Value,
-    pub(super) scale: f32,
-    /// What a row and a column of the sum count for in the gradient's order of elements.
-    pub(super) strides: (usize, usize),
+/// A value that is a sum of sums over the batch.
+#[derive(Debug)]
+pub(super) struct Gradient {
+    pub(super) value: Value,
+    pub(super) terms: Vec<Term>,
+}
+
+/// State of a trained tensor: another parameter that the step replaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    pub(super) value: Value,
+    /// One element for each row of the tensor.
+    pub(super) by_row: bool,
+}
+
+/// Which rows a batch looks up.
+#[derive(Debug)]
+pub(super) struct Touched {
+    pub(super) value: Value,
+    pub(super) indices: Vec<Value>,
+}
+
+/// The most gradients, and the most state, that a tensor may have.
+const MOST: usize = 3;
+
+impl Trained {
+    /// Whether each of its rows is updated as a whole.
+    pub(super) fn by_lines(&self) -> bool {
+        self.touched.is_some() || !self.folds.is_empty()
+    }
 }
 
 /// A step in this form.
@@ -66,18 +93,16 @@ impl Form {
                 _ => return Err(Error::refused(g, *v, "a metric that is neither of rows nor a number")),
             }
         }
+        // First what rows read, with its state; then what nothing reads but the next step, such as running statistics.
         let in_rows = read_by_rows(g);
-        for (param, name, _) in g.params() {
-            if let Some(v) = next.get(name).filter(|_| in_rows[param.index()]) {
-                let trained = form.trained(g, param, *v, &next)?;
-                form.trained.push(trained);
-            }
-        }
-        let mut written: Vec<Value> = form.trained.iter().flat_map(|t| t.next.iter().copied()).collect();
-        written.sort_unstable();
-        for (name, v) in &next {
-            if written.binary_search(v).is_err() {
-                return Err(Error::refused(g, *v, &format!("`{name}` is trained in another way")));
+        let mut written: BTreeSet<Value> = BTreeSet::new();
+        for is_read in [true, false] {
+            for (param, name, _) in g.params().filter(|(v, _, _)| in_rows[v.index()] == is_read) {
+                if let Some(v) = next.get(name).filter(|v| !written.contains(v)) {
+                    let trained = form.trained(g, param, *v, &next)?;
+                    written.extend(&trained.next);
+                    form.trained.push(trained);
+                }
             }
         }
         Ok(form)
@@ -86,117 +111,154 @@ impl Form {
     fn trained(&self, g: &Graph, param: Value, new: Value, next: &BTreeMap<&str, Value>) -> Result<Trained, Error> {
         let mut t = Trained {
             param,
-            gradient: new,
-            terms: Vec::new(),
+            gradients: Vec::new(),
             states: Vec::new(),
             next: vec![new],
-            spread: BTreeSet::from([param]),
+            own: BTreeSet::from([param]),
+            folds: Vec::new(),
+            touched: None,
         };
-        let mut found: Vec<(Value, Vec<Term>)> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut at = 0;
         let mut stack = vec![new];
         while at < t.next.len() {
             while let Some(v) = stack.pop() {
-                if !seen.insert(v) {
-                    continue;
-                }
-                if let Op::Param(name) = g.op(v) {
-                    if let Some(next) = next.get(name.as_str()).filter(|_| v != param && g.ty(v) == g.ty(param)) {
-                        t.states.push(v);
-                        t.next.push(*next);
-                    }
-                } else if let Some(terms) = (g.ty(v) == g.ty(param)).then(|| self.terms(g, v)).flatten() {
-                    found.push((v, terms));
-                } else if is_pointwise(g.op(v)) {
-                    stack.extend(g.args(v).iter().rev());
+                if seen.insert(v) {
+                    stack.extend(self.visit(g, &mut t, v, next));
                 }
             }
             at += 1;
             stack.extend(t.next.get(at));
         }
-        let [(gradient, terms)] = &found[..] else {
+        if t.gradients.len() > MOST || t.states.len() > MOST {
             return Err(Error::refused(
                 g,
                 new,
-                &format!("{} gradients where there should be one", found.len()),
+                "it follows too many sums, or has too much state",
             ));
-        };
-        (t.gradient, t.terms) = (*gradient, terms.clone());
-        t.spread.extend(&t.states);
-        t.spread.insert(t.gradient);
+        }
+        // Operands come first.
+        t.folds.sort_unstable();
+        t.own.extend(t.states.iter().map(|s| s.value));
+        t.own.extend(t.gradients.iter().map(|s| s.value));
+        t.own.extend(t.touched.as_ref().map(|touched| touched.value));
         for (v, n) in g.iter().filter(|(v, _)| seen.contains(v)) {
-            if is_pointwise(&n.op) && n.args.iter().any(|a| t.spread.contains(a)) {
-                t.spread.insert(v);
+            let follows = is_pointwise(&n.op) && n.args.iter().any(|a| t.own.contains(a));
+            if follows || t.folds.contains(&v) {
+                t.own.insert(v);
             }
         }
+        keeps(g, &t)?;
         Ok(t)
     }
 
-    /// The sums over the batch that a value is the sum of, if it is.
-    pub(super) fn terms(&self, g: &Graph, v: Value) -> Option<Vec<Term>> {
-        let n = g.node(v);
-        if self.is_sum[v.index()] {
-            let strides = (matrix(g, v)?.1, 1);
-            return Some(vec![Term {
-                sum: v,
-                scale: 1.0,
-                strides,
-            }]);
-        }
-        let of = |i: usize| self.terms(g, n.args[i]);
-        let scaled = |terms: Vec<Term>| terms.into_iter().map(|t| Term { scale: -t.scale, ..t });
-        match &n.op {
-            Op::Reshape => of(0),
-            Op::Unary(Unary::Neg) => Some(scaled(of(0)?).collect()),
-            Op::Binary(Binary::Add) => Some(of(0)?.into_iter().chain(of(1)?).collect()),
-            Op::Binary(Binary::Sub) => Some(of(0)?.into_iter().chain(scaled(of(1)?)).collect()),
-            Op::Permute(perm) => {
-                let shape = g.shape(n.args[0]).at(Sizes::ONE);
-                let long: Vec<usize> = perm.iter().copied().filter(|a| shape[*a] != 1).collect();
-                match long[..] {
-                    [a, b] if a > b => {
-                        let turned = |t: Term| transposed(g, t, [shape[b], shape[a]]);
-                        of(0)?.into_iter().map(turned).collect()
-                    }
-                    _ if long.is_sorted() => of(0),
-                    _ => None,
-                }
+    /// Takes in a value that a new one is computed from; what that one is computed from, if that matters.
+    fn visit<'a>(&self, g: &'a Graph, t: &mut Trained, v: Value, next: &BTreeMap<&str, Value>) -> &'a [Value] {
+        let (shape, own) = (g.shape(t.param).per_row(), g.shape(v).per_row());
+        let elements = |shape: &[usize]| -> usize { shape.iter().product() };
+        let same = elements(&shape) == elements(&own) && g.shape(v).symbolic().is_none();
+        if let Some(indices) = self.touched(g, v) {
+            t.touched = Some(Touched { value: v, indices });
+        } else if let Op::Param(name) = g.op(v) {
+            let by_row = !same && own.first() == shape.first() && elements(&own) == own[0];
+            if let Some(next) = next.get(name.as_str()).filter(|_| v != t.param && (same || by_row)) {
+                t.states.push(State { value: v, by_row });
+                t.next.push(*next);
             }
-            _ => None,
+        } else if let Some(terms) = same.then(|| terms(g, &self.is_sum, v)).flatten() {
+            t.gradients.push(Gradient { value: v, terms });
+        } else if folds_rows(g, v, &shape) {
+            t.folds.push(v);
+            return g.args(v);
+        } else if is_pointwise(g.op(v)) {
+            return g.args(v);
+        }
+        &[]
+    }
+
+    /// The indices whose rows a value is true for, if it says which rows are looked up.
+    fn touched(&self, g: &Graph, v: Value) -> Option<Vec<Value>> {
+        let n = g.node(v);
+        if n.op != Op::Binary(Binary::Gt) || constant(g, n.args[1]) != Some(Scalar::F32(0.0)) {
+            return None;
+        }
+        let mut indices = Vec::new();
+        let mut stack = vec![n.args[0]];
+        while let Some(v) = stack.pop() {
+            let n = g.node(v);
+            match n.op {
+                Op::Binary(Binary::Add) => stack.extend(n.args.iter().rev()),
+                Op::ScatterAdd(0) if self.is_sum[v.index()] => {
+                    constant(g, n.args[0]).filter(|c| *c == Scalar::F32(1.0))?;
+                    indices.push(n.args[1]);
+                }
+                _ => return None,
+            }
+        }
+        Some(indices)
+    }
+}
+
+/// The constant that every element of a value is.
+fn constant(g: &Graph, mut v: Value) -> Option<Scalar> {
+    while matches!(g.op(v), Op::Broadcast | Op::Reshape) {
+        v = g.args(v)[0];
+    }
+    g.constant(v)
+}
+
+/// Whether a value is the sum over all elements of each row of tensors of this shape.
+fn folds_rows(g: &Graph, v: Value, shape: &[usize]) -> bool {
+    match g.op(v) {
+        Op::Reduce(Fold::Sum, axes) => {
+            let from = g.shape(g.args(v)[0]);
+            from.symbolic().is_none() && from.per_row() == shape && axes.iter().copied().eq(1..shape.len())
+        }
+        _ => false,
+    }
+}
+
+/// Whether rows that are not touched keep their values, where only touched ones are visited.
+fn keeps(g: &Graph, t: &Trained) -> Result<(), Error> {
+    let Some(touched) = &t.touched else { return Ok(()) };
+    let old = std::iter::once(t.param).chain(t.states.iter().map(|s| s.value));
+    for (new, old) in t.next.iter().zip(old) {
+        let n = g.node(*new);
+        let mut stack = vec![n.args.first().copied().unwrap_or(*new)];
+        let mut depends = false;
+        while let Some(v) = stack.pop() {
+            depends |= v == touched.value;
+            if matches!(g.op(v), Op::Binary(Binary::And) | Op::Broadcast | Op::Reshape) {
+                stack.extend(g.args(v));
+            }
+        }
+        if n.op != Op::Select || n.args[2] != old || !depends {
+            return Err(Error::refused(g, *new, "rows change that the batch does not look up"));
         }
     }
-}
-
-/// A term of a matrix of these extents as one of the matrix turned.
-fn transposed(g: &Graph, t: Term, [rows, columns]: [usize; 2]) -> Option<Term> {
-    let (k, n) = matrix(g, t.sum)?;
-    let strides = match (k, n) {
-        _ if (k, n) == (rows, columns) && t.strides == (n, 1) => (1, k),
-        _ if (k, n) == (columns, rows) && t.strides == (1, k) => (n, 1),
-        _ => return None,
-    };
-    Some(Term { strides, ..t })
-}
-
-/// Rows and columns of a sum over the batch, if it is one matrix or vector.
-pub(super) fn matrix(g: &Graph, sum: Value) -> Option<(usize, usize)> {
-    let shape = g.shape(sum).at(Sizes::ONE);
-    let all = shape.iter().product();
-    match g.op(sum) {
-        Op::MatMul if shape.len() == 2 => Some((shape[0], shape[1])),
-        Op::Reduce(Fold::Sum, _) => Some((1, all)),
-        Op::ScatterAdd(0) => Some((shape[0], all / shape[0].max(1))),
-        _ => None,
+    for gradient in &t.gradients {
+        let known = |v: &Value| touched.indices.iter().any(|index| lookups(g, *index).contains(v));
+        let index = |term: &Term| match g.op(term.sum) {
+            Op::ScatterAdd(0) => lookups(g, g.args(term.sum)[1]).iter().all(known),
+            _ => false,
+        };
+        if !gradient.terms.iter().all(index) {
+            return Err(Error::refused(
+                g,
+                gradient.value,
+                "it has rows that the batch does not look up",
+            ));
+        }
     }
+    Ok(())
 }
 
-/// Whether each element of the result comes from one element of every operand.
-fn is_pointwise(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Detach | Op::Broadcast | Op::Reshape
-    )
+/// The indices that make up one of many lookups.
+pub(super) fn lookups(g: &Graph, index: Value) -> Vec<Value> {
+    match g.op(index) {
+        Op::Reshape | Op::Concat(_) => g.args(index).iter().flat_map(|a| lookups(g, *a)).collect(),
+        _ => vec![index],
+    }
 }
 
 /// Which values some value with rows is computed from.

@@ -1,112 +1,29 @@
 //! Tables of work: what each workgroup of the fixed kernels sums, and where it goes.
 
+use std::collections::HashMap;
+
 use indexmap::IndexSet;
 
 use super::Error;
-use super::form::{Term, Trained, matrix};
-use super::plan::Held;
+use super::form::{Trained, lookups};
+use super::layout::Held;
+use super::places::{Parts, Place};
 use super::rows::{Operands, Rows, output};
 use super::tables::{Table, small};
-use crate::bundle::{Layout, Placement};
+use super::terms::{Order, Term};
 use crate::ir::{Graph, Value};
-use crate::tensor::{Data, HostTensor};
-
-/// A tensor among all that are trained, in elements: laid out as kernels read weights.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) flat: usize,
-    lines: usize,
-    width: usize,
-    line: usize,
-}
-
-impl Place {
-    pub(super) fn new(shape: &[usize], placement: &Placement) -> Self {
-        let width = shape.last().copied().unwrap_or(1);
-        Self {
-            flat: placement.offset as usize * 4,
-            lines: shape.iter().rev().skip(1).product(),
-            width,
-            line: match placement.layout {
-                Layout::RowsWords => width.next_multiple_of(8),
-                _ => width,
-            },
-        }
-    }
-
-    /// A number.
-    pub(super) fn number(flat: usize) -> Self {
-        Self {
-            flat,
-            lines: 1,
-            width: 1,
-            line: 1,
-        }
-    }
-
-    /// Elements, padding included.
-    pub(super) fn len(&self) -> usize {
-        self.lines * self.line
-    }
-
-    /// A tensor as it lies here.
-    pub(super) fn padded(&self, tensor: &HostTensor) -> Vec<u32> {
-        let mut words = vec![0; self.len()];
-        let bools: Vec<u32>;
-        let own: &[u32] = match &tensor.data {
-            Data::F32(x) => bytemuck::cast_slice(x),
-            Data::I32(x) => bytemuck::cast_slice(x),
-            Data::Bool(x) => {
-                bools = x.iter().map(|x| u32::from(*x)).collect();
-                &bools
-            }
-        };
-        for (to, from) in words.chunks_mut(self.line.max(1)).zip(own.chunks(self.width.max(1))) {
-            to[..from.len()].copy_from_slice(from);
-        }
-        words
-    }
-
-    /// The elements without padding.
-    pub(super) fn stripped(&self, words: &[u32]) -> Vec<f32> {
-        let lines = words.chunks(self.line.max(1));
-        lines
-            .flat_map(|line| line[..self.width].iter().map(|w| f32::from_bits(*w)))
-            .collect()
-    }
-}
-
-/// First element, parts, elements from part to part.
-type Parts = (usize, usize, usize);
-
-/// Tensors cut for workgroups.
-#[derive(Debug, Default)]
-pub(super) struct Stretches {
-    pub(super) words: Vec<u32>,
-    /// First and last stretch of each tensor.
-    pub(super) ranges: Vec<[u32; 2]>,
-}
-
-/// Elements of a stretch.
-const STRETCH: usize = 1024;
-
-impl Stretches {
-    pub(super) fn add(&mut self, place: &Place, (source, parts, stride): Parts) {
-        let start = small(self.words.len() / 8);
-        for first in (0..place.len()).step_by(STRETCH) {
-            let count = STRETCH.min(place.len() - first);
-            let words = [place.flat, first, count, source, parts, stride, place.width, place.line];
-            self.words.extend(words.map(small));
-        }
-        self.ranges.push([start, small(self.words.len() / 8)]);
-    }
-}
 
 /// Lines that a workgroup should have to itself.
 const SHARE: usize = 256;
 /// Into how many parts lines are cut at most, and elements of all parts of a sum.
 const PARTS: usize = 32;
 const MOST: usize = 1 << 22;
+
+/// Words of a job.
+const JOB: usize = 16;
+
+/// What is added up, by what factor, in which order and padding.
+type Key = (Value, u32, Order, usize, usize);
 
 /// Sums under construction.
 pub(super) struct Jobs<'a> {
@@ -115,8 +32,14 @@ pub(super) struct Jobs<'a> {
     capacity: usize,
     /// First element of an output of the row part, and its elements for each row.
     output_at: &'a dyn Fn(usize) -> (usize, usize),
+    /// Sums that stand alone, which others may share.
+    known: HashMap<Key, Parts>,
     pub(super) jobs: Vec<u32>,
-    pub(super) tasks: Vec<u32>,
+    /// Tiles of each phase.
+    pub(super) tasks: Vec<Vec<u32>>,
+    /// Elements that all jobs read for each row, and that they write.
+    pub(super) read: usize,
+    pub(super) written: usize,
     /// Elements of all parts.
     pub(super) partial: usize,
     pub(super) tables: Vec<Table>,
@@ -140,8 +63,11 @@ impl<'a> Jobs<'a> {
             rows,
             capacity,
             output_at,
+            known: HashMap::new(),
             jobs: Vec::new(),
-            tasks: Vec::new(),
+            tasks: vec![Vec::new(); rows.count()],
+            read: 0,
+            written: 0,
             partial: 0,
             tables: Vec::new(),
             indices: IndexSet::new(),
@@ -150,33 +76,37 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    /// The parts of a sum that is a number.
-    pub(super) fn number(&mut self, v: Value, place: &Place) -> Result<Parts, Error> {
-        let source = self.partial;
-        let term = Term {
-            sum: v,
-            scale: 1.0,
-            strides: (1, 1),
-        };
-        let parts = self.product(&term, place, source)?;
-        self.partial += parts;
-        Ok((source, parts, 1))
+    /// The parts of a sum as it stands.
+    pub(super) fn sum(&mut self, v: Value, place: &Place) -> Result<Parts, Error> {
+        let term = Term::whole(self.g, v);
+        let term = term.ok_or_else(|| Error::refused(self.g, v, "no kernel makes this sum over rows"))?;
+        self.one(&term, place)
     }
 
     /// The parts of a gradient.
-    pub(super) fn tensor(&mut self, t: &Trained, held: &Held) -> Result<Parts, Error> {
+    pub(super) fn gradient(&mut self, t: &Trained, terms: &[Term], held: &Held) -> Result<Parts, Error> {
+        if let [term] = terms
+            && !self.is_scatter(term)
+            && term.offset == 0
+        {
+            return self.one(term, &held.place);
+        }
         let (source, len) = (self.partial, held.place.len());
         let mut parts = 0;
         let mut sites = Vec::new();
-        for term in &t.terms {
-            if let Some(Operands::Scatter { b, index }) = self.rows.sums.get(&term.sum) {
-                if term.scale != 1.0 || matrix(self.g, term.sum).is_none_or(|(_, n)| term.strides != (n, 1)) {
-                    return Err(Error::refused(self.g, term.sum, "only sums into rows as they are"));
-                }
-                sites.push((*b, *index));
-            } else {
-                parts += self.product(term, &held.place, source + parts * len)?;
+        // Terms side by side share their parts.
+        let (mut first, mut before) = (0, None);
+        for term in terms {
+            if let Some(site) = self.site(term)? {
+                sites.push(site);
+                continue;
             }
+            if before.is_none_or(|offset| offset >= term.offset) {
+                first = parts;
+            }
+            before = Some(term.offset);
+            let own = self.product(term, &held.place, source + first * len)?;
+            parts = parts.max(first + own);
         }
         if !sites.is_empty() {
             let target = source + parts * len;
@@ -188,34 +118,92 @@ impl<'a> Jobs<'a> {
         Ok((source, parts, len))
     }
 
-    fn table(&mut self, t: &Trained, held: &Held, target: usize, sites: &[(usize, Value)]) -> Result<(), Error> {
+    /// The gradient of a table of which only the rows are there that a batch looks up: where they begin.
+    pub(super) fn touched_rows(&mut self, t: &Trained, held: &Held) -> Result<(), Error> {
+        let mut sites = Vec::new();
+        for term in t.gradients.iter().flat_map(|gradient| &gradient.terms) {
+            let site = self.site(term)?;
+            sites.push(site.ok_or_else(|| Error::refused(self.g, term.sum, "rows of a table in another form"))?);
+        }
+        let extent = self.g.shape(t.param).per_row()[0].max(1);
+        // What is looked up and gets nothing is touched all the same.
+        let known: Vec<Value> = sites.iter().flat_map(|(_, index)| lookups(self.g, *index)).collect();
+        for index in t.touched.iter().flat_map(|touched| &touched.indices) {
+            if lookups(self.g, *index).iter().any(|v| !known.contains(v)) {
+                sites.push((None, *index));
+            }
+        }
+        let before = self.lookups;
+        self.table(t, held, self.partial, &sites)?;
+        self.partial += (self.lookups - before).min(extent) * (held.place.len() / extent);
+        Ok(())
+    }
+
+    fn is_scatter(&self, term: &Term) -> bool {
+        matches!(self.rows.sums.get(&term.sum), Some(Operands::Scatter { .. }))
+    }
+
+    /// Output and index of a sum into rows.
+    fn site(&self, term: &Term) -> Result<Option<(Option<usize>, Value)>, Error> {
+        let Some(Operands::Scatter { b, index }) = self.rows.sums.get(&term.sum) else {
+            return Ok(None);
+        };
+        if term.scale != 1.0 || !term.is_straight() {
+            return Err(Error::refused(self.g, term.sum, "only sums into rows as they are"));
+        }
+        Ok(Some((Some(*b), *index)))
+    }
+
+    fn table(
+        &mut self,
+        t: &Trained,
+        held: &Held,
+        target: usize,
+        sites: &[(Option<usize>, Value)],
+    ) -> Result<(), Error> {
         let shape = self.g.shape(t.param).per_row();
         let place = &held.place;
         if place.line != place.width && shape.len() != 2 {
-            return Err(Error::refused(
-                self.g,
-                t.param,
-                "rows of a table in several lines with padding",
-            ));
+            let why = "rows of a table in several lines with padding";
+            return Err(Error::refused(self.g, t.param, why));
         }
         let extent = shape[0];
-        let width = place.lines * place.width / extent.max(1);
         let mut table = Table {
             name: held.name.clone(),
             extent,
             target,
             stride: place.len() / extent.max(1),
-            width,
+            width: place.lines * place.width / extent.max(1),
             sites: Vec::new(),
+            touched: None,
         };
         for (b, index) in sites {
-            let (first, per_row) = (self.output_at)(*b);
             let i = self.indices.insert_full(*index).0;
-            table.sites.push((output(i), first));
-            self.lookups += self.capacity * (per_row / width.max(1));
+            table.sites.push((output(i), b.map(|b| (self.output_at)(b).0)));
+            let per_row = self.g.shape(*index).per_row().iter().product::<usize>();
+            self.lookups += self.capacity * per_row;
         }
         self.tables.push(table);
         Ok(())
+    }
+
+    /// One sum, made once for all who want it in the same order.
+    fn one(&mut self, term: &Term, place: &Place) -> Result<Parts, Error> {
+        let order = self.order(term)?;
+        let key = (term.sum, term.scale.to_bits(), order, place.width, place.line);
+        if let Some(parts) = self.known.get(&key) {
+            return Ok(*parts);
+        }
+        let (source, len) = (self.partial, place.len());
+        let parts = self.product(term, place, source)?;
+        self.partial += parts * len;
+        self.known.insert(key, (source, parts, len));
+        Ok((source, parts, len))
+    }
+
+    fn order(&self, term: &Term) -> Result<Order, Error> {
+        let order = term.order(self.g);
+        order.ok_or_else(|| Error::refused(self.g, term.sum, "a gradient has it in an order that no kernel writes"))
     }
 
     /// Adds a job whose parts lie one after the other from `target` on; how many there are.
@@ -223,29 +211,35 @@ impl<'a> Jobs<'a> {
         let Some(operands) = self.rows.sums.get(&term.sum) else {
             return Err(Error::refused(self.g, term.sum, "no operands"));
         };
-        let (ei, ej) = term.strides;
+        let order = self.order(term)?;
         let none = u32::MAX as usize;
         let of = |i: usize, lines: usize| {
             let (first, per_row) = (self.output_at)(i);
             (first, per_row / lines.max(1))
         };
-        // Weights or left matrix, its columns (0 for weights), right matrix, its columns, what its columns count for.
-        let (a, k, b, n, ej, lines) = match *operands {
+        // A column of numbers, the rows of the sum, is a line of them.
+        let column = Order {
+            block: usize::MAX,
+            inner: order.row,
+            ..order
+        };
+        // Weights or left matrix, its columns (0 for weights), right matrix, its columns, where these go.
+        let (a, k, b, n, order, lines) = match *operands {
             Operands::Lines { b, lines } => {
                 let (b, n) = of(b, lines);
-                (none, 0, b, n, ej, lines)
+                (none, 0, b, n, order, lines)
             }
             Operands::Product { a, b, lines } => match (of(a, lines), of(b, lines)) {
-                ((a, 1), (b, n)) => (a, 0, b, n, ej, lines),
-                ((a, k), (b, 1)) => (b, 0, a, k, ei, lines),
-                ((a, k), (b, n)) => (a, k, b, n, ej, lines),
+                ((a, 1), (b, n)) => (a, 0, b, n, order, lines),
+                ((a, k), (b, 1)) => (b, 0, a, k, column, lines),
+                ((a, k), (b, n)) => (a, k, b, n, order, lines),
             },
             Operands::Scatter { .. } => return Err(Error::refused(self.g, term.sum, "a number summed into rows")),
         };
         let most = (MOST / place.len().max(1)).clamp(1, PARTS);
         let parts = (self.capacity * lines).div_ceil(SHARE).clamp(1, most);
         let columns = n.next_power_of_two().min(64);
-        let job = self.jobs.len() / 14;
+        let job = self.jobs.len() / JOB;
         let words = [
             a,
             b,
@@ -255,18 +249,24 @@ impl<'a> Jobs<'a> {
             parts,
             target,
             place.len(),
-            ei,
-            ej,
+            term.offset,
+            order.row,
+            order.block,
+            order.outer,
+            order.inner,
             place.width,
             place.line,
         ];
         self.jobs.extend(words.map(small));
-        self.jobs.extend([term.scale.to_bits(), small(columns)]);
+        self.jobs.push(term.scale.to_bits());
+        self.read += lines * (k.max(1) + n);
+        self.written += parts * place.len();
         let (tall, wide) = if k == 0 { (1, columns) } else { (32, 32) };
+        let tasks = &mut self.tasks[self.rows.phase(term.sum)];
         for y in (0..k.max(1)).step_by(tall) {
             for x in (0..n).step_by(wide) {
                 for part in 0..parts {
-                    self.tasks.extend([job, y, x, part].map(small));
+                    tasks.extend([job, y, x, part].map(small));
                 }
             }
         }

@@ -1,97 +1,126 @@
 //! Buffers and kernels of a step beside those of its row part.
 
-use super::texts::update;
+use super::updates::Update;
 use crate::run::{Memory, Tail, Use};
-use crate::wgsl::Statements;
 
-/// Buffers of a step, by number.
-pub(super) const GIVEN: usize = 0;
-pub(super) const JOBS: usize = 1;
-pub(super) const TASKS: usize = 2;
-pub(super) const PARTIAL: usize = 3;
-pub(super) const SEGMENTS: usize = 4;
-pub(super) const TERMS: usize = 5;
-pub(super) const STRETCHES: usize = 6;
-pub(super) const GRADIENT: usize = 7;
-pub(super) const SQUARES: usize = 8;
-pub(super) const RANGES: usize = 9;
-pub(super) const NUMBERS: usize = 10;
-pub(super) const STATES: usize = 11;
-
-/// Kernels that every step has.
-pub(super) fn fixed(tasks: &[u32], stretches: usize, numbers: String) -> Vec<Tail> {
-    let own = Memory::Own;
-    let kernel = |name: &str, wgsl: String, bindings: &[(Memory, Use)], groups| Tail {
-        name: name.to_owned(),
-        wgsl,
-        bindings: bindings.to_vec(),
-        groups,
-    };
-    vec![
-        kernel(
-            "sums",
-            include_str!("../../shaders/sums.wgsl").to_owned(),
-            &[
-                (Memory::Sizes, Use::Uniform),
-                (own(JOBS), Use::Records),
-                (own(TASKS), Use::Read),
-                (Memory::Values, Use::Read),
-                (own(PARTIAL), Use::Write),
-            ],
-            tasks.len() / 4,
-        ),
-        kernel(
-            "segments",
-            include_str!("../../shaders/segments.wgsl").to_owned(),
-            &[
-                (own(SEGMENTS), Use::Records),
-                (own(TERMS), Use::Read),
-                (Memory::Values, Use::Read),
-                (own(PARTIAL), Use::Write),
-            ],
-            0,
-        ),
-        kernel(
-            "combine",
-            include_str!("../../shaders/combine.wgsl").to_owned(),
-            &[
-                (own(STRETCHES), Use::Records),
-                (own(PARTIAL), Use::Read),
-                (own(GRADIENT), Use::Write),
-                (own(SQUARES), Use::Write),
-            ],
-            stretches,
-        ),
-        kernel(
-            "numbers",
-            numbers,
-            &[
-                (own(GIVEN), Use::Read),
-                (own(GRADIENT), Use::Read),
-                (own(SQUARES), Use::Read),
-                (own(RANGES), Use::Read),
-                (Memory::Status, Use::Read),
-                (own(NUMBERS), Use::Write),
-            ],
-            1,
-        ),
-    ]
+/// Buffers of the step's own, numbered as they come.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    /// What each is, its words, and what it holds at first.
+    pub(super) list: Vec<(&'static str, usize, Vec<u32>)>,
 }
 
-/// The kernel of an update.
-pub(super) fn updating(statements: &Statements, states: usize, stretches: usize, groups: usize) -> Tail {
-    let own = Memory::Own;
-    let mut bindings = vec![
-        (own(stretches), Use::Records),
-        (own(GRADIENT), Use::Read),
-        (own(NUMBERS), Use::Read),
-        (Memory::Weights, Use::Write),
-    ];
-    bindings.extend((0..states).map(|i| (own(STATES + i), Use::Write)));
+impl Buffers {
+    /// Zeros.
+    pub(super) fn room(&mut self, label: &'static str, words: usize) -> Memory {
+        self.list.push((label, words, Vec::new()));
+        Memory::Own(self.list.len() - 1)
+    }
+
+    /// What never changes.
+    pub(super) fn fixed(&mut self, label: &'static str, words: Vec<u32>) -> Memory {
+        self.list.push((label, words.len(), words));
+        Memory::Own(self.list.len() - 1)
+    }
+}
+
+/// Memory that several kernels of a step share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) given: Memory,
+    pub(super) jobs: Memory,
+    pub(super) partial: Memory,
+    pub(super) segments: Memory,
+    pub(super) terms: Memory,
+    pub(super) counts: Memory,
+    pub(super) gradient: Memory,
+    pub(super) squares: Memory,
+    pub(super) ranges: Memory,
+    pub(super) numbers: Memory,
+    /// Trained tensors that no row reads.
+    pub(super) kept: Memory,
+    pub(super) states: Vec<Memory>,
+}
+
+fn tail(name: &str, wgsl: &str, bindings: Vec<(Memory, Use)>, groups: usize) -> Tail {
     Tail {
-        name: "update".to_owned(),
-        wgsl: update(statements, states),
+        name: name.to_owned(),
+        wgsl: wgsl.to_owned(),
         bindings,
         groups,
+        after: usize::MAX,
+    }
+}
+
+impl Shared {
+    /// Sums of the tiles in `tasks`, once so many kernels of the row part have run.
+    pub(super) fn sums(&self, tasks: Memory, groups: usize, after: usize) -> Tail {
+        let bindings = vec![
+            (Memory::Sizes, Use::Uniform),
+            (self.jobs, Use::Records),
+            (tasks, Use::Read),
+            (Memory::Values, Use::Read),
+            (self.partial, Use::Write),
+        ];
+        Tail {
+            after,
+            ..tail("sums", include_str!("../../shaders/sums.wgsl"), bindings, groups)
+        }
+    }
+
+    /// Adds up the parts of sums, into gradients or into what rows wait for.
+    pub(super) fn combine(&self, stretches: Memory, into: Memory, groups: usize, after: usize) -> Tail {
+        let bindings = vec![
+            (stretches, Use::Records),
+            (self.partial, Use::Read),
+            (into, Use::Write),
+            (self.squares, Use::Write),
+        ];
+        Tail {
+            after,
+            ..tail("combine", include_str!("../../shaders/combine.wgsl"), bindings, groups)
+        }
+    }
+
+    /// Rows of gradients of tables.
+    pub(super) fn segments(&self) -> Tail {
+        let bindings = vec![
+            (self.segments, Use::Records),
+            (self.terms, Use::Read),
+            (self.counts, Use::Read),
+            (Memory::Values, Use::Read),
+            (self.partial, Use::Write),
+            (self.squares, Use::Write),
+        ];
+        tail("segments", include_str!("../../shaders/segments.wgsl"), bindings, 0)
+    }
+
+    pub(super) fn numbers(&self, text: &str) -> Tail {
+        let bindings = vec![
+            (self.given, Use::Read),
+            (self.gradient, Use::Read),
+            (self.squares, Use::Read),
+            (self.ranges, Use::Read),
+            (Memory::Status, Use::Read),
+            (self.numbers, Use::Write),
+        ];
+        tail("numbers", text, bindings, 1)
+    }
+
+    /// An update of tensors in this memory. `counted` is its number among the kernels of touched rows.
+    pub(super) fn update(&self, update: &Update, counted: usize, spans: Memory, of: Memory, groups: usize) -> Tail {
+        let gradient = if update.touched { self.partial } else { self.gradient };
+        let mut bindings = vec![
+            (spans, Use::Records),
+            (gradient, Use::Read),
+            (self.numbers, Use::Read),
+            (of, Use::Write),
+        ];
+        if update.touched {
+            bindings.push((self.counts, Use::Read));
+        }
+        let states = self.states.iter().take(update.by_row.len());
+        bindings.extend(states.map(|memory| (*memory, Use::Write)));
+        tail("update", &update.text(counted), bindings, groups)
     }
 }

@@ -1,11 +1,12 @@
 //! The part of a step that works row by row, as a graph for the pipeline of inference.
 //!
 //! Its outputs are the operands of the sums and the metrics of rows. Scalars of the step are parameters of it: they are
-//! written where weights are, before each step.
+//! written where weights are, before each step. So are sums that rows wait for: they are written there between two
+//! *phases*, of which every value has one.
 
 use std::collections::HashMap;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 
 use super::Error;
 use super::form::Form;
@@ -27,9 +28,13 @@ pub(super) enum Operands {
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) graph: Graph,
+    /// When each value of the graph is computed.
+    pub(super) phases: Vec<usize>,
     /// Scalars of the step that the graph has as parameters.
     pub(super) scalars: Vec<String>,
     pub(super) sums: HashMap<Value, Operands>,
+    /// Sums that rows wait for: the parameter that each is, and the phase after which it is there.
+    pub(super) waited: IndexMap<Value, (String, usize)>,
     /// Name of the output for each metric of rows.
     pub(super) metrics: Vec<(String, String)>,
 }
@@ -48,26 +53,32 @@ impl Rows {
             known: HashMap::new(),
             scalars: Vec::new(),
             outputs: IndexSet::new(),
+            sums: HashMap::new(),
+            waited: IndexMap::new(),
         };
         // Trained tensors first, so that they lie together.
         for t in &form.trained {
             copy.at(t.param)?;
         }
-        let operands = |v: &Value| Ok((*v, copy.operands(*v)?));
-        let sums = sums.iter().map(operands).collect::<Result<_, Error>>()?;
+        for v in sums {
+            copy.sum(*v)?;
+        }
         let mut metrics = Vec::new();
         for (name, v) in &form.of_rows {
             let i = copy.output(*v)?;
             metrics.push((name.clone(), output(i)));
         }
-        let outputs = copy.outputs.iter().enumerate();
-        copy.graph.outputs = outputs.map(|(i, v)| (output(i), *v)).collect();
-        Ok(Self {
-            graph: copy.graph,
-            scalars: copy.scalars,
-            sums,
-            metrics,
-        })
+        Ok(copy.finish(metrics))
+    }
+
+    /// How many phases there are.
+    pub(super) fn count(&self) -> usize {
+        self.waited.values().map(|(_, phase)| phase + 2).max().unwrap_or(1)
+    }
+
+    /// The phase after which a sum is made: as soon as rows wait for it, else at the end.
+    pub(super) fn phase(&self, sum: Value) -> usize {
+        self.waited.get(&sum).map_or(self.count() - 1, |(_, phase)| *phase)
     }
 }
 
@@ -78,9 +89,51 @@ struct Copy<'a> {
     known: HashMap<Value, Value>,
     scalars: Vec<String>,
     outputs: IndexSet<Value>,
+    sums: HashMap<Value, Operands>,
+    /// The parameter that a sum is.
+    waited: IndexMap<Value, Value>,
 }
 
 impl Copy<'_> {
+    fn finish(mut self, metrics: Vec<(String, String)>) -> Rows {
+        let outputs = self.outputs.iter().enumerate();
+        self.graph.outputs = outputs.map(|(i, v)| (output(i), *v)).collect();
+        let sum_of: HashMap<Value, Value> = self.waited.iter().map(|(sum, param)| (*param, *sum)).collect();
+        let mut phases: Vec<usize> = Vec::with_capacity(self.graph.len());
+        let mut waited = IndexMap::new();
+        for (v, n) in self.graph.iter() {
+            let phase = match sum_of.get(&v) {
+                None => n.args.iter().map(|a| phases[a.index()]).max().unwrap_or(0),
+                Some(sum) => {
+                    let of = |i: usize| phases[self.outputs[i].index()];
+                    let phase = match self.sums[sum] {
+                        Operands::Product { a, b, .. } => of(a).max(of(b)),
+                        Operands::Lines { b, .. } | Operands::Scatter { b, .. } => of(b),
+                    };
+                    waited.insert(*sum, (waited_name(*sum), phase));
+                    phase + 1
+                }
+            };
+            phases.push(phase);
+        }
+        Rows {
+            graph: self.graph,
+            phases,
+            scalars: self.scalars,
+            sums: self.sums,
+            waited,
+            metrics,
+        }
+    }
+
+    fn sum(&mut self, v: Value) -> Result<(), Error> {
+        if !self.sums.contains_key(&v) {
+            let operands = self.operands(v)?;
+            self.sums.insert(v, operands);
+        }
+        Ok(())
+    }
+
     fn operands(&mut self, v: Value) -> Result<Operands, Error> {
         let g = self.g;
         let n = g.node(v);
@@ -139,24 +192,34 @@ impl Copy<'_> {
             return Ok(*new);
         }
         let n = self.g.node(v);
-        if self.form.is_sum[v.index()] {
-            return Err(Error::refused(self.g, v, "rows wait for this sum over rows"));
-        }
-        let scope = self.graph.enter(self.g.scope_of(v));
         let new = match &n.op {
+            _ if self.form.is_sum[v.index()] => {
+                self.sum(v)?;
+                let name = Op::Param(waited_name(v));
+                let new = self.graph.declare(name, &[], n.ty.clone())?;
+                self.waited.insert(v, new);
+                new
+            }
             Op::Input(name) if n.ty.shape.symbolic().is_none() => {
                 self.scalars.push(name.clone());
                 self.graph.declare(Op::Param(name.clone()), &[], n.ty.clone())?
             }
             _ => {
                 let args = n.args.iter().map(|a| self.at(*a)).collect::<Result<Vec<_>, _>>()?;
-                self.graph.declare(n.op.clone(), &args, n.ty.clone())?
+                let scope = self.graph.enter(self.g.scope_of(v));
+                let new = self.graph.declare(n.op.clone(), &args, n.ty.clone())?;
+                self.graph.leave(scope);
+                new
             }
         };
-        self.graph.leave(scope);
         self.known.insert(v, new);
         Ok(new)
     }
+}
+
+/// The parameter that holds a sum which rows wait for.
+fn waited_name(sum: Value) -> String {
+    format!("sum.{sum}")
 }
 
 /// Lines of a matrix for each row of the batch: its first axis.

@@ -122,7 +122,7 @@ fn inner_rows(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
             shape[shape.len() - 2]
         }
         Op::MatMul => shape.iter().rev().skip(1).product(),
-        Op::Gru => shape[shape.len() - 2],
+        Op::Gru | Op::GruGrad => shape[shape.len() - 2],
         _ => 1,
     }
 }
@@ -148,7 +148,7 @@ fn weight_bytes(g: &Graph, rows: &[RowInfo], s: &Step) -> usize {
     let args = g.args(a);
     let weight = match g.op(a) {
         Op::MatMul => args[1],
-        Op::Gru => args[2],
+        Op::Gru | Op::GruGrad => args[2],
         _ => return 0,
     };
     if rows[weight.index()].space == RowSpace::Const {

@@ -14,7 +14,7 @@ mod profile;
 mod roots;
 mod tail;
 
-use crate::ir::rows::{NotRowLocal, RowInfo, RowSpace, analyse};
+use crate::ir::rows::{NotRowLocal, RowInfo, RowSpace, analyse, analyse_whole};
 use crate::ir::{Graph, Node, Op, Value};
 
 pub use place::{Home, MemoryError, Placement, row_stride};
@@ -53,6 +53,8 @@ pub struct Partition {
     pub rows: Vec<RowInfo>,
     /// Home of every root.
     pub placement: Placement,
+    /// How many groups each phase has.
+    pub phases: Vec<usize>,
 }
 
 /// Why a graph cannot be cut.
@@ -106,11 +108,29 @@ pub enum Fusion {
 /// # Errors
 /// [`FuseError`] when rows are mixed, an output is no batch, or sizes overflow.
 pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partition, FuseError> {
-    let rows = analyse(g)?;
+    cut_up(g, analyse(g)?, profile, fusion, None)
+}
+
+/// Cuts the rows of a training step: batches run whole, and a value is computed no earlier than in its phase, by its
+/// number. Between phases the caller does what it wants to.
+///
+/// # Errors
+/// As [`partition`].
+pub fn partition_in_phases(g: &Graph, profile: &Profile, phases: &[usize]) -> Result<Partition, FuseError> {
+    cut_up(g, analyse_whole(g)?, profile, Fusion::Full, Some(phases))
+}
+
+fn cut_up(
+    g: &Graph,
+    rows: Vec<RowInfo>,
+    profile: &Profile,
+    fusion: Fusion,
+    phases: Option<&[usize]>,
+) -> Result<Partition, FuseError> {
     check_outputs(g, &rows)?;
     let live = g.live();
     for (v, n) in g.iter() {
-        if live[v.index()] && !has_kernel(n) {
+        if live[v.index()] && !has_kernel(n, phases.is_some()) {
             return Err(FuseError::Unsupported {
                 value: v,
                 op: n.op.name(),
@@ -128,21 +148,34 @@ pub fn partition(g: &Graph, profile: &Profile, fusion: Fusion) -> Result<Partiti
         Fusion::Full => roots::steps(g, &rows, profile),
         Fusion::None => roots::every_node(g, &rows),
     };
-    let mut groups = match fusion {
-        Fusion::Full => cut::groups(g, &rows, steps, profile),
-        Fusion::None => cut::singletons(&rows, steps, profile),
-    };
+    let phase = |s: &Step| phases.map_or(0, |phases| phases[s.root.index()]);
+    let last = phases.into_iter().flatten().copied().max().unwrap_or(0);
+    let (mut groups, mut counts) = (Vec::new(), Vec::new());
+    for now in 0..=last {
+        let steps = steps.iter().filter(|s| phase(s) == now).cloned().collect();
+        let own = match fusion {
+            Fusion::Full => cut::groups(g, &rows, steps, profile),
+            Fusion::None => cut::singletons(&rows, steps, profile),
+        };
+        counts.push(own.len());
+        groups.extend(own);
+    }
     let placement = place::place(g, &rows, &mut groups, profile)?;
     Ok(Partition {
         groups,
         rows,
         placement,
+        phases: counts,
     })
 }
 
-/// Whether kernels compute an operation: not those that only training needs.
-fn has_kernel(n: &Node) -> bool {
-    !matches!(n.op, Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad)
+/// Whether kernels compute an operation.
+fn has_kernel(n: &Node, training: bool) -> bool {
+    match n.op {
+        Op::Uniform(_) | Op::GruGrad => training,
+        Op::ScatterAdd(_) => false,
+        _ => true,
+    }
 }
 
 fn check_outputs(g: &Graph, rows: &[RowInfo]) -> Result<(), FuseError> {

@@ -11,6 +11,9 @@ use crate::tensor::Sizes;
 /// threads of one matmul, need it. One load and an addition cost 2.
 const DEAR: usize = 3;
 
+/// What a random number costs.
+const RANDOM: usize = 20;
+
 /// A concat of more parts than this is stored before a matmul reads it: each part is a loop of its own there.
 const PARTS: usize = 3;
 
@@ -131,7 +134,7 @@ fn repeated_operands(g: &Graph, rows: &[RowInfo], profile: &Profile, anchor: Val
             let b_dear = b_uses > 1 && has_transcendental(g, args[1]);
             vec![(args[0], n.div_ceil(8)), (args[1], if b_dear { b_uses } else { 1 })]
         }
-        Op::Gru => args.iter().map(|a| (*a, 2)).collect(),
+        Op::Gru | Op::GruGrad => args.iter().map(|a| (*a, 2)).collect(),
         _ => Vec::new(),
     }
 }
@@ -188,7 +191,8 @@ fn cost(g: &Graph, v: Value, stored: &BTreeSet<Value>) -> usize {
         Op::Concat(_) => 2 + of_args().max().unwrap_or(0),
         Op::Gather(_) | Op::TakeAlong(_) => 2 + of_args().sum::<usize>(),
         Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => 1,
-        // `partition` refuses them.
-        Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => 1,
+        Op::Uniform(_) => RANDOM,
+        // `partition` refuses sums into rows.
+        Op::ScatterAdd(_) | Op::GruGrad => 1,
     }
 }

@@ -52,6 +52,27 @@ pub fn analyse(g: &Graph) -> Result<Vec<RowInfo>, NotRowLocal> {
     layout(g, |_| None)
 }
 
+/// [`analyse`] for a graph whose batches run whole, never in parts: there every row knows its number, and random numbers
+/// may follow it. What has rows counts as theirs, even where it is the same for each: nothing is known of parameters.
+///
+/// # Errors
+/// [`NotRowLocal`] naming the first node that mixes rows.
+pub fn analyse_whole(g: &Graph) -> Result<Vec<RowInfo>, NotRowLocal> {
+    let mut infos = layout(g, |n| is_numbered(n).then_some(RowSpace::Rows))?;
+    for (v, n) in g.iter() {
+        let follows = n.args.iter().any(|a| infos[a.index()].space == RowSpace::Rows);
+        if follows || matches!(n.ty.shape.symbolic(), Some((_, Dim::Rows(_)))) {
+            infos[v.index()].space = RowSpace::Rows;
+        }
+    }
+    Ok(infos)
+}
+
+/// Random numbers are numbered across rows, but not computed from them.
+fn is_numbered(n: &Node) -> bool {
+    matches!(n.op, Op::Uniform(_)) && matches!(n.ty.shape.symbolic(), Some((0, _)))
+}
+
 /// Which values are sums over rows, the only way in which the rows of this graph meet.
 ///
 /// # Errors
@@ -62,8 +83,6 @@ pub fn sums(g: &Graph) -> Result<Vec<bool>, NotRowLocal> {
         let sums = matches!(n.op, Op::Reduce(Fold::Sum, _) | Op::MatMul | Op::ScatterAdd(_));
         sums && n.ty.shape.symbolic().is_none() && !n.args.iter().all(is_fixed)
     };
-    // Random numbers are numbered across rows, but not computed from them.
-    let is_numbered = |n: &Node| matches!(n.op, Op::Uniform(_)) && matches!(n.ty.shape.symbolic(), Some((0, _)));
     layout(g, |n| match n {
         n if is_sum(n) => Some(RowSpace::Const),
         n if is_numbered(n) => Some(RowSpace::Rows),

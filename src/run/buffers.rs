@@ -202,6 +202,13 @@ impl Arenas {
         })
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        [&self.sizes, &self.inputs, &self.values, &self.status]
+            .into_iter()
+            .chain(&self.weights)
+    }
+
     /// The weight buffer, if there is one alone.
     pub(super) fn only_weights(&self) -> Option<&wgpu::Buffer> {
         match &self.weights[..] {

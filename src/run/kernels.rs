@@ -38,6 +38,13 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// How many workgroups a batch of these sizes has.
+    pub(super) fn groups(&self, sizes: Sizes) -> usize {
+        self.grid(sizes).map_or(0, |(x, y)| x as usize * y as usize)
+    }
+}
+
 /// Records kernels for a batch of these sizes, one after the other.
 pub(super) fn record(pass: &mut wgpu::ComputePass<'_>, kernels: &[Loaded], sizes: Sizes) {
     for kernel in kernels {

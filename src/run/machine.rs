@@ -51,6 +51,8 @@ pub struct Tail {
     pub bindings: Vec<(Memory, Use)>,
     /// Workgroups; each finds its number as `x + 65535 y`.
     pub groups: usize,
+    /// How many kernels of the variant run before it; no fewer than before the one that it follows.
+    pub after: usize,
 }
 
 /// Words to be written before kernels run.
@@ -83,6 +85,7 @@ pub struct Machine {
     own: Vec<wgpu::Buffer>,
     tail: Vec<(String, wgpu::ComputePipeline, wgpu::BindGroup)>,
     groups: Vec<usize>,
+    after: Vec<usize>,
 }
 
 impl Machine {
@@ -110,6 +113,7 @@ impl Machine {
             own: Vec::new(),
             tail: Vec::new(),
             groups: Vec::new(),
+            after: Vec::new(),
             device,
         };
         for (label, words) in own {
@@ -137,6 +141,7 @@ impl Machine {
         let group = built.bind(&self.device, &kernel.name, &buffers.collect::<Result<Vec<_>, _>>()?)?;
         self.tail.push((kernel.name, built.into_pipeline(), group));
         self.groups.push(kernel.groups);
+        self.after.push(kernel.after.min(self.kernels.len()));
         Ok(())
     }
 
@@ -163,6 +168,20 @@ impl Machine {
         self.kernels.len() + self.groups.iter().filter(|n| **n > 0).count()
     }
 
+    /// Workgroups of a batch of these sizes.
+    #[must_use]
+    pub fn workgroups(&self, sizes: Sizes) -> usize {
+        let own: usize = self.groups.iter().sum();
+        own + self.kernels.iter().map(|k| k.groups(sizes)).sum::<usize>()
+    }
+
+    /// Bytes of device memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let own = self.own.iter().map(wgpu::Buffer::size);
+        own.chain(self.arenas.all().map(wgpu::Buffer::size)).sum()
+    }
+
     /// How many workgroups a kernel of the caller's has from now on.
     pub fn set_groups(&mut self, kernel: usize, groups: usize) {
         if let Some(n) = self.groups.get_mut(kernel) {
@@ -175,14 +194,15 @@ impl Machine {
     /// # Errors
     /// What the device has to say.
     pub fn write(&self, writes: &[Write<'_>]) -> Result<(), Error> {
-        for w in writes.iter().filter(|w| !w.words.is_empty()) {
-            let buffer = self.buffer(w.memory)?;
-            self.device.guarded("write words", || {
+        let writes = writes.iter().filter(|w| !w.words.is_empty());
+        let writes = writes.map(|w| Ok((self.buffer(w.memory)?, w)));
+        let writes = writes.collect::<Result<Vec<_>, Error>>()?;
+        self.device.guarded("write words", || {
+            for (buffer, w) in writes {
                 let bytes = bytemuck::cast_slice(w.words);
                 self.device.queue().write_buffer(buffer, w.at as u64 * 4, bytes);
-            })?;
-        }
-        Ok(())
+            }
+        })
     }
 
     /// Runs a batch: its inputs and `writes` first, `clear` set to zero, all kernels, then `reads`.
@@ -197,23 +217,22 @@ impl Machine {
         reads: &[Read],
     ) -> Result<Vec<Vec<u32>>, Error> {
         self.layout.room(batch.sizes)?;
-        for (i, place) in self.layout.inputs.iter().enumerate() {
-            let Some(tensor) = batch.input(i) else { continue };
-            let bools: Vec<u32>;
-            let bytes: &[u8] = match &tensor.data {
-                Data::F32(v) => bytemuck::cast_slice(v),
-                Data::I32(v) => bytemuck::cast_slice(v),
-                Data::Bool(v) => {
-                    bools = v.iter().map(|b| u32::from(*b)).collect();
-                    bytemuck::cast_slice(&bools)
-                }
-            };
-            self.device.guarded("write an input", || {
-                self.device
-                    .queue()
-                    .write_buffer(&self.arenas.inputs, place.offset, bytes);
-            })?;
-        }
+        self.device.guarded("write inputs", || {
+            for (i, place) in self.layout.inputs.iter().enumerate() {
+                let Some(tensor) = batch.input(i) else { continue };
+                let bools: Vec<u32>;
+                let bytes: &[u8] = match &tensor.data {
+                    Data::F32(v) => bytemuck::cast_slice(v),
+                    Data::I32(v) => bytemuck::cast_slice(v),
+                    Data::Bool(v) => {
+                        bools = v.iter().map(|b| u32::from(*b)).collect();
+                        bytemuck::cast_slice(&bools)
+                    }
+                };
+                let queue = self.device.queue();
+                queue.write_buffer(&self.arenas.inputs, place.offset, bytes);
+            }
+        })?;
         let sizes = self.layout.words(batch.sizes);
         self.write(&[Write {
             memory: Memory::Sizes,
@@ -278,13 +297,18 @@ impl Machine {
 
     fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, sizes: Sizes) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        kernels::record(&mut pass, &self.kernels, sizes);
-        for ((_, pipeline, group), groups) in self.tail.iter().zip(&self.groups) {
+        let mut done = 0;
+        for (((_, pipeline, group), groups), after) in self.tail.iter().zip(&self.groups).zip(&self.after) {
+            if *after > done {
+                kernels::record(&mut pass, &self.kernels[done..*after], sizes);
+                done = *after;
+            }
             if let Some((x, y)) = kernels::edges(*groups as u64) {
                 pass.set_pipeline(pipeline);
                 pass.set_bind_group(0, group, &[]);
                 pass.dispatch_workgroups(x, y, 1);
             }
         }
+        kernels::record(&mut pass, &self.kernels[done..], sizes);
     }
 }

@@ -126,10 +126,11 @@ impl Emitter<'_> {
                 jx[*axis] = self.checked(&i, n, a[0], row);
                 self.eval(a[0], &jx, 1, row)
             }
-            Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru => {
+            Op::Uniform(stream) => self.uniform(v, *stream, ix, lanes, row),
+            Op::MatMul | Op::Reduce(..) | Op::CumSum(_) | Op::Gru | Op::GruGrad => {
                 unreachable!("anchors are stored or stand in a hole")
             }
-            Op::Uniform(_) | Op::ScatterAdd(_) | Op::GruGrad => unreachable!("`partition` refuses `{}`", n.op.name()),
+            Op::ScatterAdd(_) => unreachable!("`partition` refuses `{}`", n.op.name()),
         }
     }
 

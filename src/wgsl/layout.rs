@@ -226,7 +226,7 @@ fn matrices(g: &Graph) -> (Vec<Value>, Vec<Value>) {
         if live[v.index()] {
             match n.op {
                 Op::MatMul => behind(g, n.args[1], &mut products),
-                Op::Gru => behind(g, n.args[2], &mut units),
+                Op::Gru | Op::GruGrad => behind(g, n.args[2], &mut units),
                 _ => {}
             }
         }

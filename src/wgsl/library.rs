@@ -7,6 +7,7 @@ const FILES: &[&str] = &[
     include_str!("../../shaders/pack.wgsl"),
     include_str!("../../shaders/math.wgsl"),
     include_str!("../../shaders/guard.wgsl"),
+    include_str!("../../shaders/random.wgsl"),
 ];
 
 /// The functions that `body` calls, and those they call, in the order of the files.

@@ -1,7 +1,7 @@
 //! A group becomes text: one WGSL compute shader per row program, checked by naga before anybody sees it.
 //!
 //! [`expr`] holds the recursion over pointwise ops, [`spell`] their WGSL, [`index`] the sums of loop variables that indices are, [`memory`]
-//! the addresses, [`matmul`] and [`steps`] the loops, [`finish`] what follows them, [`emit`](mod@emit) the scopes that
+//! the addresses, [`matmul`] and [`steps`] and [`recurrence`] the loops, [`finish`] what follows them, [`emit`](mod@emit) the scopes that
 //! statements are hoisted through, [`program`] the frame of a kernel, [`library`] the functions of `shaders/`, [`scalar`]
 //! expressions without shapes.
 
@@ -17,6 +17,8 @@ mod matmul;
 mod memory;
 mod moves;
 mod program;
+mod random;
+mod recurrence;
 mod scalar;
 mod segments;
 mod spell;

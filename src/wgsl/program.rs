@@ -238,6 +238,8 @@ pub(super) fn flops(g: &Graph, s: &Step) -> f64 {
     match g.op(a) {
         Op::MatMul => 2.0 * size(a) * g.shape(args[0]).per_row().last().copied().unwrap_or(1) as f64,
         Op::Gru => 6.0 * size(a) * g.shape(a).per_row().last().copied().unwrap_or(1) as f64,
+        // Gates once more, and once through the matrix transposed.
+        Op::GruGrad => 4.0 * size(args[0]) * g.shape(args[1]).per_row().last().copied().unwrap_or(1) as f64,
         _ => size(args[0]),
     }
 }
@@ -248,7 +250,7 @@ fn weight_bytes(g: &Graph, memory: &Memory, group: &Group) -> u64 {
         let Some(a) = s.anchor else { continue };
         let mut stack: Vec<Value> = match g.op(a) {
             Op::MatMul => vec![g.args(a)[1]],
-            Op::Gru => vec![g.args(a)[2]],
+            Op::Gru | Op::GruGrad => vec![g.args(a)[2]],
             _ => Vec::new(),
         };
         while let Some(v) = stack.pop() {

@@ -179,105 +179,6 @@ impl Emitter<'_> {
         self.close(&header);
     }
 
-    /// A recurrent unit: all states of one time are computed by the workgroup together, then those of the next.
-    pub(super) fn gru(&mut self, p: &Program, anchor: Value) {
-        let args = self.g.args(anchor).to_vec();
-        let (x, h0, w, b) = (args[0], args[1], args[2], args[3]);
-        let shape = self.extents(anchor);
-        let home = self.partition.placement.homes[&anchor];
-        let r = shape.len();
-        let (time, hidden) = (shape[r - 2], shape[r - 1]);
-        let lead: usize = shape[..r - 2].iter().product();
-        let (t, time_loop) = self.open_loop("t", small(time));
-        let (task, header) = self.open_tasks(small(p.tile * lead * hidden), p.threads);
-        let (rest, j) = self.split(&task, small(hidden));
-        let (local, l) = self.split(&rest, small(lead));
-        let local = self.clamp(&local, small(p.tile));
-        let row = self.row(p, &local);
-        let l = self.unflat(&shape[..r - 2], &l);
-        let at = |i: &[Ix], last: &[Ix]| i.iter().chain(last).cloned().collect::<Vec<Ix>>();
-        // The state before this time: the first one given, later ones as stored.
-        let before = Ix::opaque(
-            &self.bind("n", &format!("max({}, 1u) - 1u", t.text()), t.depth()).text,
-            small(time),
-            t.depth(),
-        );
-        for g in 0..3 {
-            let e = self.eval(b, &[j.plus_constant(small(g * hidden))], 1, &row);
-            self.line(&format!("var gate{g} = {};", e.text));
-        }
-        let (k, inner) = self.open_loop("k", small(hidden));
-        let state = self.state(
-            anchor,
-            h0,
-            home,
-            &at(&l, &[before.clone(), k.clone()]),
-            &at(&l, std::slice::from_ref(&k)),
-            &t,
-            &row,
-        );
-        for g in 0..3 {
-            let e = self.eval(w, &[k.clone(), j.plus_constant(small(g * hidden))], 1, &row);
-            self.line(&format!("gate{g} = fma({state}, {}, gate{g});", e.text));
-        }
-        self.close(&inner);
-        let xs: Vec<String> = (0..3)
-            .map(|g| {
-                self.eval(x, &at(&l, &[t.clone(), j.plus_constant(small(g * hidden))]), 1, &row)
-                    .text
-            })
-            .collect();
-        let own = self.state(
-            anchor,
-            h0,
-            home,
-            &at(&l, &[before, j.clone()]),
-            &at(&l, std::slice::from_ref(&j)),
-            &t,
-            &row,
-        );
-        self.line(&format!("let reset = sigmoid_1({} + gate0);", xs[0]));
-        self.line(&format!("let update = sigmoid_1({} + gate1);", xs[1]));
-        self.line(&format!("let fresh = tanh_1({} + reset * gate2);", xs[2]));
-        match args.get(4) {
-            None => self.line(&format!("let next = fresh + update * ({own} - fresh);")),
-            Some(attention) => {
-                let e = self.eval(*attention, &at(&l, std::slice::from_ref(&t)), 1, &row);
-                self.line(&format!("let next = {own} + {} * update * (fresh - {own});", e.text));
-            }
-        }
-        self.store(anchor, home, &at(&l, &[t, j]), 1, "next", &row);
-        self.close(&header);
-        self.line("workgroupBarrier();");
-        self.line("storageBarrier();");
-        self.close(&time_loop);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "both places a state may come from")]
-    fn state(
-        &mut self,
-        anchor: Value,
-        h0: Value,
-        home: crate::fuse::Home,
-        stored: &[Ix],
-        first: &[Ix],
-        t: &Ix,
-        row: &Row,
-    ) -> String {
-        let name = self.name("state");
-        let (a, b) = (
-            self.eval(h0, first, 1, row),
-            self.load(anchor, super::memory::Place::Home(home), stored, 1, row),
-        );
-        self.line(&format!(
-            "let {name} = select({}, {}, {} > 0u);",
-            a.text,
-            b.text,
-            t.text()
-        ));
-        name
-    }
-
     /// Emits one step.
     pub(super) fn step(&mut self, p: &Program, step: &Step) {
         let Some(anchor) = step.anchor else {
@@ -288,6 +189,7 @@ impl Emitter<'_> {
             Op::Reduce(fold, axes) => self.reduce(p, step, anchor, fold, &axes),
             Op::CumSum(axis) => self.cumsum(p, anchor, axis),
             Op::Gru => self.gru(p, anchor),
+            Op::GruGrad => self.gru_grad(p, anchor),
             op => unreachable!("`{}` is no anchor", op.name()),
         }
     }

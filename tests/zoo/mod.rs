@@ -3,6 +3,8 @@
 
 mod devices;
 mod goldens;
+#[cfg(feature = "gpu")]
+mod gradients;
 mod refusals;
 mod sides;
 mod steps;

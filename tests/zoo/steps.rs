@@ -132,7 +132,7 @@ fn every_model_learns_a_batch() {
     }
 }
 
-/// Adam on every model without additions, on a device and on the CPU; what a device does not run it names.
+/// Adam on every model without additions, on a device and on the CPU.
 #[cfg(feature = "gpu")]
 #[test]
 fn steps_on_a_device_are_those_of_the_cpu() {
@@ -142,7 +142,6 @@ fn steps_on_a_device_are_those_of_the_cpu() {
     let Some(device) = crate::support::gpu::gpu() else {
         return;
     };
-    let mut refused = Vec::new();
     for architecture in ARCHITECTURES {
         let network = network(&spec(architecture, ""), Mode::Train);
         let build = || -> Result<_, TypeError> {
@@ -161,15 +160,7 @@ fn steps_on_a_device_are_those_of_the_cpu() {
         state.extend(step.state.clone());
         let mut want = Stepper::new(&step.graph, state.clone()).unwrap_or_else(|e| panic!("{architecture}: {e}"));
         let got = device_step::Stepper::new(device.clone(), &step.graph, state, 16);
-        let mut got = match got {
-            Ok(got) => got,
-            Err(e @ (device_step::Error::Form { .. } | device_step::Error::Compile(_))) => {
-                eprintln!("{architecture}: {e}");
-                refused.push(architecture);
-                continue;
-            }
-            Err(e) => panic!("{architecture}: {e}"),
-        };
+        let mut got = got.unwrap_or_else(|e| panic!("{architecture}: {e}"));
         let mut given = given(&network);
         for t in 1..4 {
             let at = At {
@@ -194,15 +185,9 @@ fn steps_on_a_device_are_those_of_the_cpu() {
         compare_outputs(&state, want.state(), tol).unwrap_or_else(|e| panic!("{architecture}: {e}"));
         eprintln!("{architecture}: {} dispatches", got.dispatches());
         assert!(
-            got.dispatches() <= 16,
+            got.dispatches() <= 40,
             "{architecture}: {} dispatches",
             got.dispatches()
         );
     }
-    // Means over the batch that rows wait for, lookups beside other reads of a table, constants of rows.
-    assert_eq!(
-        refused,
-        ["fmfm", "din", "dien", "dmr"],
-        "models that a device does not train"
-    );
 }

@@ -1,15 +1,19 @@
 //! Training steps on a device: what they give against the CPU, and how many dispatches they take.
 
+mod layers;
+mod tables;
+
 use loopfm::cpu;
 use loopfm::device_step::{Error, Stepper};
 use loopfm::ir::{Binary, Fold, Graph, Op, TensorType, TypeError, Unary, Value};
 use loopfm::nn;
 use loopfm::optim::{self, At, Group, INV_ROWS, Optimiser, Rule};
-use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
+use loopfm::tensor::{DType, Dim, HostTensor, Shape, Sizes, Tensors};
 
 use crate::support::compare::{Tol, compare_outputs};
 use crate::support::gpu;
 use crate::support::rng::Rng;
+use crate::support::terms::compare_gradients;
 
 const TOL: Tol = Tol {
     abs: 1e-7,
@@ -106,6 +110,32 @@ fn check(step: &optim::Step, sizes: &[usize]) -> Option<usize> {
     Some(got.dispatches())
 }
 
+/// Holds the gradients of a step under gradient descent with momentum to their meaning: from no momentum, what it writes
+/// as such is the gradient.
+fn gradients(step: &optim::Step, rows: usize) {
+    let Some(device) = gpu::gpu() else { return };
+    let mut rng = Rng(7);
+    let g = &step.graph;
+    let state = weights(g, &step.state, &mut rng);
+    let capacity = u32::try_from(rows).expect("few rows");
+    let mut stepper = Stepper::new(device, g, state.clone(), capacity).unwrap_or_else(|e| panic!("{e}\n{g}"));
+    let mut batch = batch(g, &mut rng, rows);
+    batch.extend(step.scalars(At {
+        step: 1,
+        rows,
+        lr: 1.0,
+        seed: 0,
+    }));
+    stepper.step(&batch, rows).unwrap_or_else(|e| panic!("{e}\n{g}"));
+    let after = stepper.state().unwrap_or_else(|e| panic!("{e}"));
+    let got: Tensors = after.into_iter().map(|(name, t)| (format!("next.{name}"), t)).collect();
+    let mut wanted = g.clone();
+    wanted.outputs.retain(|(name, _)| name.starts_with("next.sgd.b/"));
+    let sizes = Sizes { rows, requests: rows };
+    let worst = compare_gradients(&got, &wanted, (&state, &batch, sizes)).unwrap_or_else(|e| panic!("{e}\n{g}"));
+    eprintln!("{worst:.3} of what is allowed");
+}
+
 fn tower(g: &mut Graph, widths: &[usize]) -> Built {
     let x = g.input("x", DType::F32, rows(&widths[..1]))?;
     dense(g, x, widths)
@@ -134,6 +164,28 @@ fn a_tower_with_adam() {
         eprintln!("{n} dispatches");
         assert!(n <= 5, "{n} dispatches");
     }
+}
+
+#[test]
+fn a_tall_sum_has_many_workgroups() {
+    let Some(device) = gpu::gpu() else { return };
+    let step = step(|g| tower(g, &[256, 1]), &only(all(Rule::Sgd)));
+    check(&step, &[8192, 1000]);
+    let state = weights(&step.graph, &step.state, &mut Rng(1));
+    let mut stepper = Stepper::new(device, &step.graph, state, 8192).expect("a step");
+    let workgroups = |stepper: &mut Stepper, n: usize| {
+        let mut batch = batch(&step.graph, &mut Rng(3), n);
+        batch.extend(step.scalars(At {
+            step: 1,
+            rows: n,
+            lr: 1e-2,
+            seed: 0,
+        }));
+        stepper.step(&batch, n).expect("a batch");
+        stepper.work().workgroups
+    };
+    // Thirty-two parts of four tiles of columns.
+    assert!(workgroups(&mut stepper, 1) > 128);
 }
 
 #[test]
@@ -321,18 +373,12 @@ fn what_is_wrong_changes_nothing() {
 #[test]
 fn other_forms_are_refused_by_name() {
     let Some(device) = gpu::gpu() else { return };
-    let lazy = Group {
-        params: vec!["tables".into()],
-        lazy: true,
-        ..Group::default()
-    };
-    let optimiser = Optimiser {
-        groups: vec![lazy, Group::default()],
-        ..Optimiser::default()
-    };
-    let step = step(attention, &optimiser);
-    let state = weights(&step.graph, &step.state, &mut Rng(1));
-    match Stepper::new(device, &step.graph, state, 8) {
+    let step = step(attention, &only(all(Rule::Adam)));
+    let mut g = step.graph.clone();
+    let metric = g.params().find(|(_, name, _)| *name == "table").expect("a table").0;
+    g.outputs.push(("table".into(), metric));
+    let state = weights(&g, &step.state, &mut Rng(1));
+    match Stepper::new(device, &g, state, 8) {
         Err(e @ Error::Form { .. }) => eprintln!("{e}"),
         Err(e) => panic!("{e}"),
         Ok(_) => panic!("not refused"),

@@ -1,14 +1,14 @@
-//! The kernels that a step has of its own: its numbers, and what becomes of each element of what is trained.
+//! What is a number in a step, and the kernel that computes them all.
 
 use std::cell::RefCell;
 
 use indexmap::IndexSet;
 
 use super::Error;
-use super::form::{Form, Trained};
+use super::form::{Form, Gradient, Trained};
 use crate::ir::{Binary, Fold, Graph, Op, Value};
 use crate::tensor::{DType, Sizes};
-use crate::wgsl::{Statements, kernel, statements};
+use crate::wgsl::{kernel, statements};
 
 /// Numbers that updates and metrics are made of, in the order of their slots; slot 0 says that a kernel complained.
 #[derive(Debug, Default)]
@@ -38,7 +38,8 @@ impl Numbers {
         self.slots.borrow_mut().insert_full(v).0 + 1
     }
 
-    fn leaf(&self, g: &Graph, v: Value) -> Option<String> {
+    /// What stands for a number, or for what repeats one.
+    pub(super) fn leaf(&self, g: &Graph, v: Value) -> Option<String> {
         let mut number = v;
         while matches!(g.op(number), Op::Broadcast | Op::Reshape | Op::Detach) {
             number = g.args(number)[0];
@@ -56,27 +57,9 @@ impl Numbers {
         })
     }
 
-    /// What becomes of an element of a trained tensor and of its state.
-    pub(super) fn update(&self, g: &Graph, t: &Trained) -> Result<Statements, Error> {
-        let leaf = |v: Value| {
-            let state = t.states.iter().position(|s| *s == v);
-            match v {
-                _ if v == t.param => Some("p".to_owned()),
-                _ if v == t.gradient => Some("g".to_owned()),
-                _ if state.is_some() => state.map(|i| format!("s{i}")),
-                _ if t.spread.contains(&v) => None,
-                _ => self.leaf(g, v),
-            }
-        };
-        let found = statements(g, &t.next, &leaf).map_err(|v| Error::refused(g, v, "no element by itself"))?;
-        match self.fault.take() {
-            None => Ok(found),
-            Some(v) => Err(Error::refused(
-                g,
-                v,
-                "neither a number nor an element of what is trained",
-            )),
-        }
+    /// A value that was asked for and is no number.
+    pub(super) fn fault(&self) -> Option<Value> {
+        self.fault.take()
     }
 
     /// The kernel of all numbers, and what it reads. `place` says where a sum lies among gradients.
@@ -141,7 +124,10 @@ impl Sources {
             }
             Op::Reduce(Fold::Sum, axes) if axes.len() == g.shape(v).rank() && !form.is_sum[v.index()] => {
                 let square = g.node(g.args(v)[0]);
-                let of = |t: &Trained| square.op == Op::Binary(Binary::Mul) && square.args == [t.gradient; 2];
+                let of = |t: &Trained| {
+                    let of = |gradient: &Gradient| square.args == [gradient.value; 2];
+                    square.op == Op::Binary(Binary::Mul) && t.gradients.iter().any(of)
+                };
                 let i = form.trained.iter().position(of)?;
                 Some(format!("norms[{}]", self.norms.borrow_mut().insert_full(i).0))
             }
@@ -152,40 +138,4 @@ impl Sources {
             _ => None,
         }
     }
-}
-
-/// The kernel of an update of tensors with so many state tensors each.
-pub(super) fn update(update: &Statements, states: usize) -> String {
-    let stretch = include_str!("../../shaders/combine.wgsl");
-    let start = stretch.find("struct Stretch").unwrap_or(0);
-    let end = stretch.find("}\n").map_or(stretch.len(), |at| at + 2);
-    let mut declarations = format!(
-        "{}@group(0) @binding(0) var<storage, read> stretches: array<Stretch>;\n\
-         @group(0) @binding(1) var<storage, read> gradient: array<f32>;\n\
-         @group(0) @binding(2) var<storage, read> scalars: array<f32>;\n\
-         @group(0) @binding(3) var<storage, read_write> weights: array<f32>;\n",
-        &stretch[start..end]
-    );
-    let (mut loads, mut stores) = (String::new(), String::new());
-    for i in 0..states {
-        declarations.push_str(&format!(
-            "@group(0) @binding({}) var<storage, read_write> state{i}: array<f32>;\n",
-            4 + i
-        ));
-        loads.push_str(&format!("  let s{i} = state{i}[e];\n"));
-        stores.push_str(&format!("  state{i}[e] = {};\n", update.values[i + 1]));
-    }
-    let body = format!(
-        "  let number = wid.x + wid.y * 65535u;\n  \
-         if number >= arrayLength(&stretches) || scalars[0] != 0.0 {{ return; }}\n  \
-         let stretch = stretches[number];\n  \
-         for (var i = lid; i < stretch.count; i += 64u) {{\n  \
-         let at = stretch.first + i;\n  \
-         // Padding stays zero.\n  \
-         if at % stretch.line >= stretch.width {{ continue; }}\n  \
-         let e = stretch.flat + at;\n  let p = weights[e];\n  let g = gradient[e];\n{loads}{}  \
-         weights[e] = {};\n{stores}  }}\n",
-        update.text, update.values[0]
-    );
-    kernel(&declarations, 64, &body)
 }
