@@ -18,6 +18,7 @@ mod assemble;
 mod form;
 mod jobs;
 mod kernels;
+mod lanes;
 mod layout;
 mod numbers;
 mod outline;
