@@ -14,6 +14,11 @@ use crate::{cpu, ir};
 #[cfg(feature = "gpu")]
 use std::sync::Arc;
 
+#[cfg(feature = "data")]
+use crate::bundle::Space;
+#[cfg(feature = "data")]
+use crate::tensor::{Data, HostTensor};
+
 /// Where to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -170,13 +175,51 @@ pub fn encoder(bundle: &Bundle) -> Result<Option<crate::data::Encoder>, crate::d
     text.map(|text| crate::data::Encoder::from_json(text)).transpose()
 }
 
-/// Of encoded rows those inputs that a model reads. Rows are requests of their own: what is of the request is there for
-/// each of them.
+/// Of encoded rows those inputs that a model reads. Rows that agree in all that is of the request are one request, as those
+/// of one user are; else each row is a request of its own.
 #[cfg(feature = "data")]
 #[must_use]
 pub fn inputs(manifest: &Manifest, encoded: crate::data::Encoded) -> Tensors {
-    let read = |name: &str| manifest.inputs.iter().any(|port| port.name == name);
-    encoded.inputs.into_iter().filter(|(name, _)| read(name)).collect()
+    let port = |name: &str| manifest.inputs.iter().find(|port| port.name == name);
+    let rows = encoded.len();
+    let mut inputs: Tensors = encoded
+        .inputs
+        .into_iter()
+        .filter(|(name, _)| port(name).is_some())
+        .collect();
+    let of_request = |name: &str| port(name).is_some_and(|p| p.space == Space::Requests);
+    if rows > 1 && inputs.iter().all(|(name, t)| !of_request(name) || rows_agree(t, rows)) {
+        for (_, t) in inputs.iter_mut().filter(|(name, _)| of_request(name)) {
+            *t = first_row(t, rows);
+        }
+    }
+    inputs
+}
+
+#[cfg(feature = "data")]
+fn rows_agree(t: &HostTensor, rows: usize) -> bool {
+    fn agree<T: PartialEq>(data: &[T], width: usize) -> bool {
+        data.iter().zip(data.iter().skip(width)).all(|(a, b)| a == b)
+    }
+    let width = t.data.len() / rows;
+    match &t.data {
+        Data::F32(x) => agree(x, width),
+        Data::I32(x) => agree(x, width),
+        Data::Bool(x) => agree(x, width),
+    }
+}
+
+#[cfg(feature = "data")]
+fn first_row(t: &HostTensor, rows: usize) -> HostTensor {
+    let width = t.data.len() / rows;
+    let data = match &t.data {
+        Data::F32(x) => Data::F32(x[..width].to_vec()),
+        Data::I32(x) => Data::I32(x[..width].to_vec()),
+        Data::Bool(x) => Data::Bool(x[..width].to_vec()),
+    };
+    let mut shape = t.shape.clone();
+    shape[0] = 1;
+    HostTensor { shape, data }
 }
 
 /// Refuses outputs that are not numbers, as the kernels of a GPU do.

@@ -12,7 +12,7 @@ usage: tools/check.sh [PART...]
   clippy     lints of every target
   test       unit tests, tests/ and the examples in documentation
   doc        documentation of public and private items
-  features   lints of every target with no features, with gpu alone, with cli alone
+  features   lints of every target with no features, and with gpu, cli, data and train alone
   export     tests of the Python exporter, in an environment under target/ that it makes and installs PyTorch into
 
 LOOPFM_REQUIRE_GPU=1 makes a missing GPU (or software Vulkan driver) a failure instead of tests skipped aloud.
@@ -33,7 +33,7 @@ check_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document
 
 check_features() {
     local set
-    for set in "" gpu cli; do
+    for set in "" gpu cli data train; do
         echo "-- features: ${set:-none}"
         cargo clippy --locked --all-targets --no-default-features --features "$set" -- -D warnings
     done

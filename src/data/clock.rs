@@ -36,14 +36,38 @@ pub(super) fn times(batch: &RowBatch, log: &Log) -> Result<Vec<i64>, Error> {
 pub(super) fn ingest(batch: &RowBatch, log: &Log, times: &[i64]) -> Result<Option<Vec<i64>>, Error> {
     let Some(declared) = &log.ingest else { return Ok(None) };
     let ingest = read(batch, declared, log.utc_offset)?;
-    let late = |row: &usize| times[*row] > ingest[*row].saturating_add(SKEW);
-    match (0..times.len()).find(late) {
+    let first = early(times, &ingest).next();
+    match first {
         None => Ok(Some(ingest)),
-        Some(row) => {
-            let expected = format!("no later than 5 minutes after it was ingested, {}", moment(ingest[row]));
-            Err(batch.refused_text(row, name(&log.time), moment(times[row]), &expected))
-        }
+        Some(row) => Err(ingested_early(batch, log, row, times[row], ingest[row])),
     }
+}
+
+/// Parts a batch's rows: those that were ingested before they happened are not to be had, the first of them is told.
+pub(super) fn quarantined(batch: RowBatch, log: &Log) -> Result<(RowBatch, Option<Error>), Error> {
+    let Some(declared) = &log.ingest else {
+        return Ok((batch, None));
+    };
+    let times = times(&batch, log)?;
+    let ingest = read(&batch, declared, log.utc_offset)?;
+    let Some(first) = early(&times, &ingest).next() else {
+        return Ok((batch, None));
+    };
+    let why = ingested_early(&batch, log, first, times[first], ingest[first]);
+    let mut sound = vec![true; batch.len()];
+    early(&times, &ingest).for_each(|row| sound[row] = false);
+    let sound: Vec<usize> = (0..batch.len()).filter(|row| sound[*row]).collect();
+    Ok((batch.take(&sound), Some(why)))
+}
+
+/// Rows that happened after they were ingested, by more than clocks differ.
+fn early<'a>(times: &'a [i64], ingest: &'a [i64]) -> impl Iterator<Item = usize> + 'a {
+    (0..times.len()).filter(|row| times[*row] > ingest[*row].saturating_add(SKEW))
+}
+
+fn ingested_early(batch: &RowBatch, log: &Log, row: usize, time: i64, ingest: i64) -> Error {
+    let expected = format!("no later than 5 minutes after it was ingested, {}", moment(ingest));
+    batch.refused_text(row, name(&log.time), moment(time), &expected)
 }
 
 /// The date of each row, such as 20220425.
@@ -71,7 +95,7 @@ pub(super) fn days(batch: &RowBatch, log: &Log, times: &[i64]) -> Result<Vec<i32
             _ => None,
         };
         let refused = || batch.refused(row, column, cell, "a date such as 20220425 or 2022-04-25");
-        Ok(Offset::default().day(days.ok_or_else(refused)? * DAY))
+        Ok(Offset::default().day(days.ok_or_else(refused)?.saturating_mul(DAY)))
     };
     (0..batch.len()).map(day).collect()
 }

@@ -75,9 +75,17 @@ pub(super) struct Log {
     /// Texts of CSV files that stand for nothing.
     #[serde(default = "empty_text")]
     pub(super) nulls: Vec<String>,
+    /// The share of rows that may have happened after they were ingested: they are left out and counted. More of them are
+    /// refused.
+    #[serde(default = "one_in_a_thousand")]
+    pub(super) rejects: f64,
     /// A time that no event may reach: a date, or `now`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<String>,
+}
+
+fn one_in_a_thousand() -> f64 {
+    1e-3
 }
 
 fn empty_text() -> Vec<String> {

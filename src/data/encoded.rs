@@ -23,6 +23,8 @@ pub struct Encoded {
     pub row: Vec<u64>,
     /// How many ids of each input had no row and took row 0.
     pub unknown: IndexMap<String, u64>,
+    /// Rows of the log that are not here: they happened after they were ingested.
+    pub rejected: u64,
 }
 
 impl Encoded {

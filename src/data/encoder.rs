@@ -6,9 +6,10 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::batches::Batches;
 use super::declare::{Declared, Part};
 use super::features::{Borders, Features, Ids, Input, Of, Rows};
-use super::files::{Batches, LogFiles};
+use super::files::LogFiles;
 use super::id::Id;
 use super::inputs::Made;
 use super::lookup::Lookup;
@@ -173,6 +174,7 @@ impl Encoder {
             label: labels(batch, log.label.as_deref())?,
             row: batch.rows.clone(),
             unknown: IndexMap::new(),
+            rejected: 0,
             time,
             ingest,
         };
@@ -204,14 +206,17 @@ impl Encoder {
         self.encode_batches(log.batches_of(file, days), days)
     }
 
-    fn encode_batches(&self, batches: Batches, days: Option<Days>) -> Result<Encoded, Error> {
+    fn encode_batches(&self, mut batches: Batches, days: Option<Days>) -> Result<Encoded, Error> {
         let mut all: Option<Encoded> = None;
-        for batch in batches {
+        for batch in batches.by_ref() {
             let encoded = self.encode(&batch?)?;
             match &mut all {
                 None => all = Some(encoded),
                 Some(all) => all.append(encoded),
             }
+        }
+        if let Some(all) = &mut all {
+            all.rejected = batches.rejected();
         }
         all.ok_or_else(|| Error::Empty {
             what: days.map_or("the log".to_owned(), |d| format!("the days {d} of the log")),

@@ -58,6 +58,15 @@ pub enum Error {
         feature: String,
         seen: String,
     },
+    #[error(
+        "{rows} of {of} rows happened after they were ingested, at most a share of {share} may (`rejects`): {first}"
+    )]
+    Rejects {
+        rows: u64,
+        of: u64,
+        share: f64,
+        first: Box<Error>,
+    },
     #[error("`{file}`, row {row} (line {line}): {why}")]
     Record {
         file: String,

@@ -184,6 +184,9 @@ impl Features {
         for format in formats.chain(&self.declared.log.format) {
             check_format(format)?;
         }
+        if !(0.0..=1.0).contains(&log.rejects) {
+            return Err(format!("`rejects` is {}, it must be a share within 0..=1", log.rejects));
+        }
         if let Some(until) = &self.declared.log.until
             && until != "now"
             && super::time::date(until).is_none()

@@ -1,31 +1,24 @@
 //! A log: files that are checked against each other before a row is read, then read batch by batch.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use indexmap::IndexMap;
-
-use super::clock;
+use super::batches::{Batches, Rejected};
 use super::column::Kind;
 use super::features::Features;
 use super::join::SideTable;
 use super::needs::Need;
-use super::rows::RowBatch;
-use super::table::{self, Table};
+use super::table::Table;
 use super::time::Days;
 use super::{Error, glob};
-
-/// Rows of a batch.
-const BATCH: usize = 8192;
 
 /// The files of a log, in order, with its side tables. All footers and headers have been read and agree.
 #[derive(Debug)]
 pub struct LogFiles {
-    files: Vec<Table>,
+    pub(super) files: Vec<Table>,
     /// Columns that come from the log itself.
     columns: Vec<String>,
     joins: Vec<SideTable>,
-    features: Features,
+    pub(super) features: Features,
 }
 
 impl LogFiles {
@@ -104,7 +97,7 @@ impl LogFiles {
         if batches.columns.is_empty() {
             batches.columns.push(log.key.clone());
         }
-        batches.joins = &[];
+        (batches.joins, batches.rejected) = (&[], None);
         batches.try_fold(0, |n, batch| Ok(n + batch?.len() as u64))
     }
 
@@ -143,6 +136,7 @@ impl LogFiles {
             end: self.files.len(),
             current: None,
             row: 0,
+            rejected: Some(Rejected::default()),
         }
     }
 }
@@ -226,102 +220,4 @@ fn check(file: &Table, first: &Table, columns: &[String], needs: &[Need]) -> Res
         }
     }
     Ok(())
-}
-
-/// Rows of a log, batch by batch. Nothing follows an error.
-pub struct Batches<'a> {
-    log: &'a LogFiles,
-    columns: Vec<String>,
-    joins: &'a [SideTable],
-    days: Option<Days>,
-    next_file: usize,
-    end: usize,
-    current: Option<Current>,
-    row: u64,
-}
-
-struct Current {
-    name: Arc<str>,
-    start: u64,
-    batches: table::Batches,
-}
-
-impl Batches<'_> {
-    /// The next batch, whatever its days.
-    fn read(&mut self) -> Option<Result<RowBatch, Error>> {
-        loop {
-            let Some(current) = &mut self.current else {
-                let file = self.log.files[..self.end].get(self.next_file)?;
-                self.next_file += 1;
-                match file.batches(&self.columns, BATCH) {
-                    Err(e) => return Some(Err(e)),
-                    Ok(batches) => {
-                        self.current = Some(Current {
-                            name: file.name.as_str().into(),
-                            start: self.row,
-                            batches,
-                        });
-                    }
-                }
-                continue;
-            };
-            let (rows, columns) = match current.batches.next() {
-                None => {
-                    self.current = None;
-                    continue;
-                }
-                Some(Err(e)) => return Some(Err(e)),
-                Some(Ok(read)) => read,
-            };
-            let start = self.row;
-            self.row += rows as u64;
-            let batch = RowBatch {
-                file: current.name.clone(),
-                file_start: current.start,
-                rows: (start..self.row).collect(),
-                columns,
-            };
-            return Some(self.joined(batch));
-        }
-    }
-
-    fn joined(&self, mut batch: RowBatch) -> Result<RowBatch, Error> {
-        let mut joined = IndexMap::new();
-        for join in self.joins {
-            joined.extend(join.columns(&batch)?);
-        }
-        batch.columns.extend(joined);
-        Ok(batch)
-    }
-
-    /// The rows of the days wanted.
-    fn selected(&self, batch: RowBatch, days: Days) -> Result<RowBatch, Error> {
-        let log = &self.log.features.declared.log;
-        let of_rows = clock::days(&batch, log, &clock::times(&batch, log)?)?;
-        let rows: Vec<usize> = (0..batch.len()).filter(|r| days.contains(of_rows[*r])).collect();
-        Ok(if rows.len() == batch.len() {
-            batch
-        } else {
-            batch.take(&rows)
-        })
-    }
-}
-
-impl Iterator for Batches<'_> {
-    type Item = Result<RowBatch, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let mut read = self.read()?;
-            if let Some(days) = self.days {
-                read = read.and_then(|batch| self.selected(batch, days));
-            }
-            match &read {
-                Ok(batch) if batch.is_empty() => continue,
-                Ok(_) => {}
-                Err(_) => (self.next_file, self.current) = (self.end, None),
-            }
-            return Some(read);
-        }
-    }
 }

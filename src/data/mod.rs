@@ -44,6 +44,7 @@
 //! sequence no item, within a sequence an item of row 0, of a number 0 after its transforms (the mean, if it was standardised). `missing` puts a value in its
 //! place, `flag` adds an input that says so. Of key, time and label it is refused.
 
+mod batches;
 mod clock;
 mod column;
 mod columns;
@@ -70,13 +71,14 @@ mod time;
 mod understand;
 mod vocabulary;
 
+pub use batches::Batches;
 pub use column::{Cell, Column, Kind};
 pub use columns::read_columns;
 pub use encoded::Encoded;
 pub use encoder::Encoder;
 pub use error::Error;
 pub use features::Features;
-pub use files::{Batches, LogFiles};
+pub use files::LogFiles;
 pub use id::Id;
 pub use rows::RowBatch;
 pub use time::{Days, Offset, Unit};

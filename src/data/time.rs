@@ -240,7 +240,7 @@ pub(super) fn iso(text: &str, offset: Offset) -> Option<i64> {
     let (h, m, s) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
     let whole = parts.next().is_none() && h < 24 && m < 60 && s < 60;
     let sound = whole && fraction.len() <= 9 && !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
-    let ms: i64 = format!("{:0<3}", &fraction[..fraction.len().min(3)]).parse().ok()?;
+    let ms: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
     sound.then_some(day + ((h * 60 + m) * 60 + s) * 1000 + ms - offset.ms())
 }
 
@@ -310,6 +310,7 @@ mod tests {
             "2022-04-24 1:00",
             "2022-04-24 01:00:00.",
             "é022-04-24 ",
+            "2022-04-24 01:00:00.12é",
         ] {
             assert_eq!(iso(bad, china), None, "{bad}");
         }

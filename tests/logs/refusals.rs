@@ -1,8 +1,9 @@
 //! What is refused, and in which words.
 
-use loopfm::data::{Column, Features, LogFiles};
+use loopfm::data::{Column, Encoder, Features, LogFiles};
 
 use super::{Folder, declared, encoded, rows};
+use crate::support::rng::Rng;
 
 /// Declarations.
 #[test]
@@ -135,8 +136,15 @@ fn futures() {
     .unwrap_err()
     .to_string();
     assert!(
-        why.contains("row 1: `t` is 2022-04-24 15:10:42 UTC") && why.contains("5 minutes after"),
+        why.contains("1 of 2 rows happened after they were ingested")
+            && why.contains("row 1: `t` is 2022-04-24 15:10:42 UTC"),
         "{why}"
+    );
+    let few = with("rejects = 0.5\ningest = { column = \"i\", unit = \"s\" }");
+    let (_, few) = encoded(&few, std::slice::from_ref(&log)).unwrap();
+    assert_eq!(
+        (few.len(), few.rejected, few.ingest),
+        (1, 1, Some(vec![1_650_812_741_000]))
     );
     let why = encoded(&with("until = \"2022-04-24\""), std::slice::from_ref(&log))
         .unwrap_err()
@@ -223,4 +231,43 @@ fn side_tables() {
         why.contains("items.csv`, row 1: `item` is \"x\", it must be there once"),
         "{why}"
     );
+}
+
+/// An encoder's text, damaged anywhere: an error, or an encoder that can be used.
+#[test]
+fn damaged_encoders() {
+    let folder = Folder::new();
+    let log = folder.write(
+        "log.csv",
+        "user,t,click,item,n\n1,1650812741,1,x,1\n2,1650812741,0,7,2\n3,1650812741,0,12,3\n",
+    );
+    let features = declared(
+        "[features.item]\nid = \"item\"\n[features.n]\nnumber = \"n\"\ntransform = [\"log1p\", \"standardise\"]
+         [features.q]\nnumber = \"n\"\nquantiles = 2\n[features.h]\nid = \"item\"\nhash = { modulus = 9 }
+         [features.s]\nsequence = \"item\"\nseparator = \"^\"\nlength = 2\nshares = \"item\"",
+    );
+    let (encoder, _) = encoded(&folder.features(&features).unwrap(), std::slice::from_ref(&log)).unwrap();
+    let text = encoder.to_json();
+    let mut rng = Rng(11);
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let mut bytes = text.clone().into_bytes();
+        for _ in 0..=rng.below(3) {
+            let at = rng.below(bytes.len());
+            bytes[at] = b"0123456789-,\"[]{}:axe."[rng.below(22)];
+        }
+        match Encoder::from_json(std::str::from_utf8(&bytes).unwrap()) {
+            Err(why) => {
+                assert!([1, 6].contains(&why.exit_code()), "{why}");
+                refused += 1;
+            }
+            Ok(encoder) => {
+                let log = LogFiles::open(encoder.features(), std::slice::from_ref(&log));
+                let _ = log.and_then(|log| encoder.encode_log(&log, None));
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+    let why = Encoder::from_json(&text.replace("features/1", "features/9")).unwrap_err();
+    assert_eq!(why.exit_code(), 6);
 }
