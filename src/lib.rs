@@ -95,8 +95,9 @@
 //!
 //! # Features
 //!
-//! `gpu` brings wgpu and what [`run`] needs of it, `data` logs, `train` training, `cli` the commands; all are on by default. A service that runs bundles
-//! wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all. Compiling needs neither.
+//! `gpu` brings wgpu and what [`run`] needs of it, `data` logs, `train` training, `cli` the commands; all are on by default.
+//! A service that runs bundles wants `default-features = false, features = ["gpu"]`, one without a GPU no feature at all, one
+//! that has raw rows `data` as well. Compiling needs neither.
 
 pub mod bundle;
 pub mod charts;

@@ -150,6 +150,7 @@ fn from_raw_rows_to_scores_of_raw_rows() {
     }
 
     // Rows that bring the side table's columns need no side table.
+    fs::create_dir(at("far")).unwrap();
     put(
         folder.path(),
         "far/rows.csv",
