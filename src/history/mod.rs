@@ -12,12 +12,20 @@
 //!
 //! - [`slices`] answers for a whole log at once: a history is [`Slice`], a start and a length into the events sorted by key and
 //!   availability, eight bytes whatever it holds. This is for training sets.
+//! - [`Ring`] answers while a log goes by, in memory bounded by keys times `max_len`. Its state is a file, saved each day and
+//!   loaded where models serve; it gives what [`slices`] gives.
+//! - [`audit`] looks at every event of every history and proves that none could not be known.
 
+mod audit;
 mod error;
 mod keys;
+mod ring;
 mod slice;
+mod state;
 
+pub use audit::{Audit, audit};
 pub use error::Error;
+pub use ring::{Past, Ring};
 pub use slice::{Histories, Slice, slices};
 
 /// What a history may hold.
