@@ -74,6 +74,7 @@
 //! | 1 | [`history`] | point-in-time histories: which past events may be known at an instant |
 //! | 1 | [`ir`] | ops, graph, typing rules, text form |
 //! | 1 | [`metrics`] | how far predictions are from others, how well they rank |
+//! | 2 | [`compress`] | codebooks, principal components, what storages and widths cost |
 //! | 2 | [`fuse`] | where values reach memory: groups, row programs, device profiles |
 //! | 2 | [`grad`](mod@grad) | derivatives: the backward half of a training step |
 //! | 2 | [`import`] | checkpoints, whole, sharded or in a folder |
@@ -104,6 +105,8 @@ pub mod charts;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod compile;
+#[cfg(feature = "data")]
+pub mod compress;
 pub mod container;
 pub mod cpu;
 #[cfg(feature = "data")]

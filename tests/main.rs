@@ -7,6 +7,8 @@ mod batch;
 mod bounds;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "data")]
+mod compress;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod device_step;

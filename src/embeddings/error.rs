@@ -52,6 +52,8 @@ pub enum Error {
         expected: usize,
         unit: &'static str,
     },
+    #[error("{what} reaches row {seen}, there are {rows}")]
+    Beyond { what: String, seen: usize, rows: usize },
     #[error("row {row} comes after row {before}: rows of a log ascend")]
     Order { row: u64, before: u64 },
     #[error(

@@ -12,6 +12,7 @@ pub struct Log {
     dir: PathBuf,
     header: Header,
     segments: Vec<Committed>,
+    version: String,
 }
 
 impl Log {
@@ -26,6 +27,7 @@ impl Log {
             dir: dir.to_path_buf(),
             header: manifest.header,
             segments: manifest.segments,
+            version: manifest.last,
         })
     }
 
@@ -45,6 +47,12 @@ impl Log {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.segments.iter().map(|segment| segment.rows).sum()
+    }
+
+    /// Changes with every segment.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// What a model trained on these embeddings names them by: the foundation model's fingerprint; where segments come from

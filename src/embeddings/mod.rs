@@ -8,8 +8,12 @@
 //!
 //! A log belongs to one model, whose fingerprint every segment bears; another one's embeddings are refused. So are those of
 //! events that the model was trained on.
+//!
+//! For training, [`Sorted`] is a copy of a log in the order of histories, mapped, and [`Gatherer`] fills batches from it.
 
+mod copy;
 mod error;
+mod gather;
 mod lock;
 mod log;
 mod manifest;
@@ -17,7 +21,9 @@ mod segment;
 mod storage;
 mod writer;
 
+pub use copy::Sorted;
 pub use error::Error;
+pub use gather::Gatherer;
 pub use log::Log;
 pub use manifest::{Committed, Header};
 pub use segment::{Columns, Segment};

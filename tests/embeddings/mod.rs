@@ -1,5 +1,6 @@
 //! Logs of embeddings: what is stored, what survives, what is refused.
 
+mod copies;
 mod faults;
 mod kills;
 mod logs;
