@@ -12,7 +12,7 @@ pub(super) use super::values::{DeviceArg, PrecisionArg, VariantArg};
 use super::values::{adapter, bound, profile, seconds};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 input refused or bound exceeded, 2 usage, 3 device cannot, \
-4 out of memory or disk, 5 corrupt file, 6 version, 7 device lost, 70 a bug of loopfm";
+4 out of memory or disk, 5 corrupt file, 6 version, 7 device lost, 8 locked by another, 70 a bug of loopfm";
 
 /// Compiles trained recommender weights to fused WGSL kernels and runs them on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
@@ -30,6 +30,10 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Adapters(AdaptersArgs),
+    #[cfg(feature = "data")]
+    History(super::history::HistoryArgs),
+    #[cfg(feature = "data")]
+    Log(super::log::LogArgs),
     #[cfg(feature = "train")]
     Train(TrainArgs),
 }

@@ -11,8 +11,12 @@ mod compile;
 mod device;
 mod emit;
 mod golden;
+#[cfg(feature = "data")]
+mod history;
 mod inspect;
 mod load;
+#[cfg(feature = "data")]
+mod log;
 mod oracle;
 mod plan;
 mod report;
@@ -41,6 +45,10 @@ pub fn loopfm() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Adapters(args) => adapters::adapters(&args),
+        #[cfg(feature = "data")]
+        Command::History(args) => history::history(&args),
+        #[cfg(feature = "data")]
+        Command::Log(args) => log::log(&args),
         #[cfg(feature = "train")]
         Command::Train(args) => train::train(&args),
     })

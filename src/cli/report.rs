@@ -45,9 +45,19 @@ pub(super) enum Error {
     #[cfg(feature = "data")]
     #[error(transparent)]
     Log(#[from] crate::data::Error),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Embeddings(#[from] crate::embeddings::Error),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    History(#[from] crate::history::Error),
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::Error),
+    /// Made for another model.
+    #[cfg(feature = "data")]
+    #[error("{0}")]
+    Mismatch(String),
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -75,7 +85,13 @@ impl Error {
             Self::Eval(_) | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             #[cfg(feature = "data")]
+            Self::Mismatch(_) => 6,
+            #[cfg(feature = "data")]
             Self::Log(e) => e.exit_code(),
+            #[cfg(feature = "data")]
+            Self::Embeddings(e) => e.exit_code(),
+            #[cfg(feature = "data")]
+            Self::History(e) => e.exit_code(),
             #[cfg(feature = "train")]
             Self::Train(e) => e.exit_code(),
             Self::Io { source, .. } => io_exit_code(source),

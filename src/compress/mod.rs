@@ -10,7 +10,7 @@ mod report;
 
 pub use codebook::{codebook, int8_scale};
 pub use pca::Pca;
-pub use report::{Line, Report, report};
+pub use report::{Line, Rebuild, Report, report};
 
 #[cfg(doc)]
 use crate::embeddings::Storage;

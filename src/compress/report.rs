@@ -31,9 +31,11 @@ pub struct Report {
     pub lines: Vec<Line>,
 }
 
-/// Stores embeddings `z` `[rows, width]` in each way at each prefix, and measures what is lost. `rebuild` is given the stored
-/// prefixes decoded, `[rows, prefix]`, and their width, and says how far what a decoder makes of them is from what was
-/// encoded.
+/// Says how far what a decoder makes of stored prefixes, decoded to `[rows, prefix]`, is from what was encoded.
+pub type Rebuild<'a> = &'a dyn Fn(&[f32], usize) -> f64;
+
+/// Stores embeddings `z` `[rows, width]` in each way at each prefix, and measures what is lost,
+/// in the elements and, by `rebuild`, in what a decoder makes of them.
 ///
 /// # Errors
 /// Embeddings that are no rows or not finite; prefixes beyond them; elements that a storage cannot hold.
@@ -42,7 +44,7 @@ pub fn report(
     width: usize,
     prefixes: &[usize],
     storages: &[Storage],
-    rebuild: Option<&dyn Fn(&[f32], usize) -> f64>,
+    rebuild: Option<Rebuild<'_>>,
 ) -> Result<Report, Error> {
     check(z, width)?;
     let mut lines = Vec::new();

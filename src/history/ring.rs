@@ -16,6 +16,8 @@ pub struct Ring {
     pub(super) stride: usize,
     /// No query is earlier.
     pub(super) now: i64,
+    /// The greatest row number so far.
+    pub(super) last_row: Option<u64>,
     pub(super) keys: Map<Keyed>,
     /// Payloads by slot, and slots that are free.
     slots: Vec<u8>,
@@ -60,6 +62,7 @@ impl Ring {
             rule,
             stride,
             now: i64::MIN,
+            last_row: None,
             keys: Map::default(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -84,6 +87,12 @@ impl Ring {
         self.now
     }
 
+    /// The greatest row number pushed so far: the next day's events come after it.
+    #[must_use]
+    pub fn last_row(&self) -> Option<u64> {
+        self.last_row
+    }
+
     /// Events kept, of how many keys.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
@@ -101,6 +110,7 @@ impl Ring {
         let available = self.rule.available(time, ingest);
         self.insert(key, available, time, row, payload)?;
         self.now = self.now.max(time);
+        self.last_row = self.last_row.max(Some(row));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A safetensors file: `keys u64[K]` ascending, `counts u32[K]`, and of all their events, key after key, `available i64[N]`,
 //! `time i64[N]`, `row u64[N]`, `payload u8[N, stride]`. Its metadata: `loopfm.ring`, the format; `loopfm.ring.rule`;
-//! `loopfm.ring.now`; `loopfm.ring.of`, what the payloads are; `loopfm.ring.blake3`, of the other metadata and the tensors.
+//! `loopfm.ring.now`; `loopfm.ring.last-row`; `loopfm.ring.of`, what the payloads are; `loopfm.ring.blake3`, of the other metadata and the tensors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,6 +62,10 @@ impl Ring {
                 serde_json::to_string(&self.rule).expect("numbers are JSON"),
             ),
             ("loopfm.ring.now".to_owned(), self.now.to_string()),
+            (
+                "loopfm.ring.last-row".to_owned(),
+                serde_json::json!(self.last_row).to_string(),
+            ),
             ("loopfm.ring.of".to_owned(), of.to_owned()),
         ]);
         let by_name: BTreeMap<&str, &[u8]> = views.iter().map(|v| (v.name, v.bytes)).collect();
@@ -128,6 +132,9 @@ impl Ring {
         let rule: Option<Rule> = metadata
             .get("loopfm.ring.rule")
             .and_then(|text| serde_json::from_str(text).ok());
+        let last_row = metadata
+            .get("loopfm.ring.last-row")
+            .and_then(|text| serde_json::from_str(text).ok());
         let now: Option<i64> = metadata.get("loopfm.ring.now").and_then(|text| text.parse().ok());
         let (Some(rule), Some(now), Some(of), &[n, stride]) =
             (rule, now, metadata.remove("loopfm.ring.of"), &shape[..])
@@ -155,6 +162,7 @@ impl Ring {
             at += count;
         }
         ring.now = now;
+        ring.last_row = last_row.ok_or_else(missing)?;
         Ok((ring, of))
     }
 }

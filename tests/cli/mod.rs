@@ -1,6 +1,8 @@
 //! The commands as a user runs them: what they print, what they write, how they end.
 
 mod bundles;
+#[cfg(feature = "data")]
+mod history;
 #[cfg(all(feature = "data", feature = "train"))]
 mod logs;
 mod refusals;

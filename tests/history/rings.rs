@@ -32,8 +32,14 @@ fn passed(log: &Log, rule: Rule, rng: &mut Rng, folder: &std::path::Path) -> Vec
             ring.save(&folder.join("state"), "fm").unwrap();
             let (loaded, of) = Ring::load(&folder.join("state")).unwrap();
             assert_eq!(
-                (of.as_str(), loaded.rule(), loaded.now(), loaded.len()),
-                ("fm", &rule, ring.now(), ring.len())
+                (
+                    of.as_str(),
+                    loaded.rule(),
+                    loaded.last_row(),
+                    loaded.now(),
+                    loaded.len()
+                ),
+                ("fm", &rule, ring.last_row(), ring.now(), ring.len())
             );
             ring = loaded;
         }
