@@ -188,11 +188,9 @@ impl Builder<'_> {
         let mut settled = settled.into_iter();
         for (phase, tasks) in std::mem::take(&mut self.jobs.tasks).into_iter().enumerate() {
             after += kernels.get(phase).copied().unwrap_or(0);
-            for (kind, tasks) in tasks {
-                let groups = tasks.len() / 4;
-                let tasks = self.buffers.fixed("tiles of sums", tasks);
-                self.tails.push(shared.sums(kind, tasks, groups, after));
-            }
+            let groups = tasks.len() / 4;
+            let tasks = self.buffers.fixed("tiles of sums", tasks);
+            self.tails.push(shared.sums(tasks, groups, after));
             if let Some(stretches) = settled.next() {
                 let groups = stretches.len();
                 let own = self.buffers.fixed("stretches", stretches.words);

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 
 use super::Error;
 use super::form::{Trained, lookups};
-use super::lanes;
 use super::layout::Held;
 use super::places::{Parts, Place};
 use super::rows::{Operands, Rows, output};
@@ -26,44 +25,6 @@ const JOB: usize = 16;
 /// What is added up, by what factor, in which order and padding.
 type Key = (Value, u32, Order, usize, usize);
 
-/// Who makes tiles of sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tiles {
-    /// A workgroup with memory of its own, 32 by 32; or, of weighted sums, up to 64 columns.
-    Shared,
-    /// Lanes, for so many columns of the left matrix.
-    Lanes(usize),
-}
-
-impl Tiles {
-    /// For a left matrix of so many columns, 0 for a vector of weights.
-    fn of(k: usize, lanes: bool) -> Self {
-        let [many, few] = lanes::TALL;
-        match k {
-            _ if !lanes || k <= 1 => Self::Shared,
-            _ if k > few => Self::Lanes(many),
-            _ => Self::Lanes(few),
-        }
-    }
-
-    /// Columns of both matrices in a tile.
-    fn extents(self, k: usize, n: usize) -> (usize, usize) {
-        match self {
-            Self::Shared if k == 0 => (1, n.next_power_of_two().min(64)),
-            Self::Shared => (32, 32),
-            Self::Lanes(tall) => (tall, lanes::WIDE),
-        }
-    }
-
-    /// The kernel.
-    pub(super) fn text(self) -> String {
-        match self {
-            Self::Shared => include_str!("../../shaders/sums.wgsl").to_owned(),
-            Self::Lanes(tall) => lanes::text(tall),
-        }
-    }
-}
-
 /// Sums under construction.
 pub(super) struct Jobs<'a> {
     g: &'a Graph,
@@ -74,10 +35,8 @@ pub(super) struct Jobs<'a> {
     /// Sums that stand alone, which others may share.
     known: HashMap<Key, Parts>,
     pub(super) jobs: Vec<u32>,
-    /// Tiles of each phase, and who makes them.
-    pub(super) tasks: Vec<IndexMap<Tiles, Vec<u32>>>,
-    /// Whether the adapter has lanes that share loads.
-    lanes: bool,
+    /// Tiles of each phase.
+    pub(super) tasks: Vec<Vec<u32>>,
     /// Elements that all jobs read for each row, and that they write.
     pub(super) read: usize,
     pub(super) written: usize,
@@ -98,7 +57,6 @@ impl<'a> Jobs<'a> {
         rows: &'a Rows,
         capacity: usize,
         output_at: &'a dyn Fn(usize) -> (usize, usize),
-        lanes: bool,
     ) -> Self {
         Self {
             g,
@@ -107,8 +65,7 @@ impl<'a> Jobs<'a> {
             output_at,
             known: HashMap::new(),
             jobs: Vec::new(),
-            tasks: vec![IndexMap::new(); rows.count()],
-            lanes,
+            tasks: vec![Vec::new(); rows.count()],
             read: 0,
             written: 0,
             partial: 0,
@@ -281,6 +238,7 @@ impl<'a> Jobs<'a> {
         };
         let most = (MOST / place.len().max(1)).clamp(1, PARTS);
         let parts = (self.capacity * lines).div_ceil(SHARE).clamp(1, most);
+        let columns = n.next_power_of_two().min(64);
         let job = self.jobs.len() / JOB;
         let words = [
             a,
@@ -303,9 +261,8 @@ impl<'a> Jobs<'a> {
         self.jobs.push(term.scale.to_bits());
         self.read += lines * (k.max(1) + n);
         self.written += parts * place.len();
-        let kind = Tiles::of(k, self.lanes);
-        let (tall, wide) = kind.extents(k, n);
-        let tasks = self.tasks[self.rows.phase(term.sum)].entry(kind).or_default();
+        let (tall, wide) = if k == 0 { (1, columns) } else { (32, 32) };
+        let tasks = &mut self.tasks[self.rows.phase(term.sum)];
         for y in (0..k.max(1)).step_by(tall) {
             for x in (0..n).step_by(wide) {
                 for part in 0..parts {

@@ -1,6 +1,5 @@
 //! Buffers and kernels of a step beside those of its row part.
 
-use super::jobs::Tiles;
 use super::updates::Update;
 use crate::run::{Memory, Tail, Use};
 
@@ -55,7 +54,7 @@ fn tail(name: &str, wgsl: &str, bindings: Vec<(Memory, Use)>, groups: usize) -> 
 
 impl Shared {
     /// Sums of the tiles in `tasks`, once so many kernels of the row part have run.
-    pub(super) fn sums(&self, kind: Tiles, tasks: Memory, groups: usize, after: usize) -> Tail {
+    pub(super) fn sums(&self, tasks: Memory, groups: usize, after: usize) -> Tail {
         let bindings = vec![
             (Memory::Sizes, Use::Uniform),
             (self.jobs, Use::Records),
@@ -65,7 +64,7 @@ impl Shared {
         ];
         Tail {
             after,
-            ..tail("sums", &kind.text(), bindings, groups)
+            ..tail("sums", include_str!("../../shaders/sums.wgsl"), bindings, groups)
         }
     }
 

@@ -18,7 +18,6 @@ mod assemble;
 mod form;
 mod jobs;
 mod kernels;
-mod lanes;
 mod layout;
 mod numbers;
 mod outline;
