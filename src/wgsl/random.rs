@@ -11,7 +11,7 @@ impl Emitter<'_> {
         let width = small(shape.iter().product());
         let own = flat(&shape, ix);
         let of_rows = self.g.shape(v).symbolic().is_some();
-        if lanes > 1 && !(own.is_multiple(4) && (width % 4 == 0 || !of_rows)) {
+        if lanes > 1 && !(own.is_multiple(4) && (width.is_multiple_of(4) || !of_rows)) {
             return self.one_by_one(v, ix, row);
         }
         let seed = self.eval(self.g.args(v)[0], &[], 1, row);

@@ -1,6 +1,8 @@
 //! Weights larger than a buffer, and weights that halves do not hold.
 
-use loopfm::bundle::{Bundle, Precision, Rung, Storage};
+#[cfg(feature = "gpu")]
+use loopfm::bundle::Rung;
+use loopfm::bundle::{Bundle, Precision, Storage};
 use loopfm::compile::{CompileError, Options, compile};
 use loopfm::ir::{self, Graph};
 use loopfm::nn;
