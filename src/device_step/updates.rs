@@ -137,6 +137,6 @@ impl Update {
         for i in (0..self.by_row.len()).filter(|i| !self.by_row[*i]) {
             let _ = writeln!(body, "  let s{i} = state{i}[span.s{i} + at];");
         }
-        let _ = write!(body, "{inside}  }}\n");
+        let _ = writeln!(body, "{inside}  }}");
     }
 }
