@@ -81,6 +81,7 @@
 //! | 2 | [`interp`] | the meaning of a graph, slow and obvious; error bounds |
 //! | 2 | [`nn`] | composites: linear, attention, gates, normalisation |
 //! | 2 | [`pieces`] | a training step cut where it leaves the batch for tables |
+//! | 2 | [`recall`] | what is known of users' past when a service scores |
 //! | 2 | [`report`] | what a run of the loop has found, as JSON, HTML and Markdown |
 //! | 2 | [`run`] | kernels on a device through wgpu |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
@@ -91,7 +92,9 @@
 //! | 4 | [`compile`](mod@compile) | the pipeline |
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
 //! | 5 | [`device_step`] | a training step on a device |
+//! | 5 | [`extract`] | a foundation model over a log |
 //! | 6 | [`train`] | data, steps, validations, checkpoints: a trained model |
+//! | 7 | [`pipeline`] | the loop on a log, declared: variants, controls, report |
 //! | 8 | [`cli`] | the commands |
 //!
 //! # Features
@@ -115,6 +118,8 @@ pub mod data;
 pub mod device_step;
 #[cfg(feature = "data")]
 pub mod embeddings;
+#[cfg(feature = "data")]
+pub mod extract;
 pub mod fuse;
 pub mod grad;
 #[cfg(feature = "data")]
@@ -127,7 +132,11 @@ pub mod model;
 pub mod nn;
 pub mod optim;
 pub mod pieces;
+#[cfg(all(feature = "data", feature = "train"))]
+pub mod pipeline;
 pub mod random;
+#[cfg(feature = "data")]
+pub mod recall;
 pub mod report;
 pub mod run;
 pub mod session;

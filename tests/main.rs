@@ -24,6 +24,8 @@ mod interp;
 mod layers;
 #[cfg(feature = "data")]
 mod logs;
+#[cfg(all(feature = "data", feature = "train"))]
+mod loops;
 mod losses;
 mod models;
 mod nn;

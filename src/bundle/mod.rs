@@ -14,6 +14,13 @@ mod stored;
 /// Metadata key of what makes a model's inputs of raw rows.
 pub const FEATURES: &str = "loopfm.features";
 
+/// Note: the time of the last event that the model has learnt from, ms since 1970.
+pub const NOTE_CUTOFF: &str = "loopfm.note.cutoff";
+/// Note: the fingerprint of the foundation model whose embeddings the model reads.
+pub const NOTE_FM: &str = "loopfm.note.fm";
+/// Note: of which past events histories are made, as JSON.
+pub const NOTE_HISTORY: &str = "loopfm.note.history";
+
 /// Whether a metadata key of a model's file is one that its bundle takes over as it is: [`FEATURES`], and those that
 /// start with `loopfm.note.`.
 #[must_use]

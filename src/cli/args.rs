@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::fuse::Profile;
 use crate::run::AdapterQuery;
 
+#[cfg(feature = "data")]
+pub(super) use super::loop_args::ExtractArgs;
+#[cfg(all(feature = "data", feature = "train"))]
+pub(super) use super::loop_args::{DemoArgs, LoopArgs};
 pub(super) use super::values::{DeviceArg, PrecisionArg, VariantArg};
 use super::values::{adapter, bound, profile, seconds};
 
@@ -36,6 +40,12 @@ pub(super) enum Command {
     Log(super::log::LogArgs),
     #[cfg(feature = "train")]
     Train(TrainArgs),
+    #[cfg(all(feature = "data", feature = "train"))]
+    Loop(LoopArgs),
+    #[cfg(all(feature = "data", feature = "train"))]
+    Demo(DemoArgs),
+    #[cfg(feature = "data")]
+    Extract(ExtractArgs),
 }
 
 /// Compile a model to a bundle.
@@ -96,6 +106,10 @@ pub(super) struct RunArgs {
     #[cfg(feature = "data")]
     #[arg(long, value_name = "DIR", requires = "log")]
     pub(super) tables: Option<PathBuf>,
+    /// Embeddings of past events, as `loopfm extract` writes them: rows see those of their user, strictly before.
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "DIR", requires = "log")]
+    pub(super) past: Option<PathBuf>,
     /// Where to write the outputs.
     #[arg(short, long, value_name = "OUT.safetensors")]
     pub(super) output: Option<PathBuf>,

@@ -10,6 +10,8 @@ mod bench;
 mod compile;
 mod device;
 mod emit;
+#[cfg(feature = "data")]
+mod extract;
 mod golden;
 #[cfg(feature = "data")]
 mod history;
@@ -17,6 +19,10 @@ mod inspect;
 mod load;
 #[cfg(feature = "data")]
 mod log;
+#[cfg(feature = "data")]
+mod loop_args;
+#[cfg(all(feature = "data", feature = "train"))]
+mod loops;
 mod oracle;
 mod plan;
 mod report;
@@ -51,6 +57,12 @@ pub fn loopfm() -> ExitCode {
         Command::Log(args) => log::log(&args),
         #[cfg(feature = "train")]
         Command::Train(args) => train::train(&args),
+        #[cfg(all(feature = "data", feature = "train"))]
+        Command::Loop(args) => loops::run(&args),
+        #[cfg(all(feature = "data", feature = "train"))]
+        Command::Demo(args) => loops::demo(&args),
+        #[cfg(feature = "data")]
+        Command::Extract(args) => extract::extract(&args),
     })
 }
 

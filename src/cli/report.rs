@@ -58,6 +58,15 @@ pub(super) enum Error {
     #[cfg(feature = "data")]
     #[error("{0}")]
     Mismatch(String),
+    #[cfg(all(feature = "data", feature = "train"))]
+    #[error(transparent)]
+    Loop(#[from] crate::pipeline::Error),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Extract(#[from] crate::extract::Error),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Recall(#[from] crate::recall::Error),
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -94,6 +103,12 @@ impl Error {
             Self::History(e) => e.exit_code(),
             #[cfg(feature = "train")]
             Self::Train(e) => e.exit_code(),
+            #[cfg(all(feature = "data", feature = "train"))]
+            Self::Loop(e) => e.exit_code(),
+            #[cfg(feature = "data")]
+            Self::Extract(e) => e.exit_code(),
+            #[cfg(feature = "data")]
+            Self::Recall(e) => e.exit_code(),
             Self::Io { source, .. } => io_exit_code(source),
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 4,

@@ -107,3 +107,31 @@ mod tests {
         assert!(parsed("portable/f64").is_err());
     }
 }
+
+/// How embeddings are stored.
+#[cfg(feature = "data")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum StorageArg {
+    F32,
+    #[default]
+    F16,
+    Int8,
+    Int4,
+}
+
+/// A variant by its key.
+#[cfg(all(feature = "data", feature = "train"))]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyArg(pub(super) crate::pipeline::Variant);
+
+#[cfg(all(feature = "data", feature = "train"))]
+impl FromStr for KeyArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use crate::pipeline::Variant;
+        let known = || Variant::ALL.map(Variant::key).join(", ");
+        let found = Variant::ALL.into_iter().find(|v| v.key() == text);
+        found.map(Self).ok_or_else(|| format!("known are {}", known()))
+    }
+}

@@ -167,6 +167,12 @@ impl Features {
         self.declared.log.label.as_deref()
     }
 
+    /// Whether rows say when they could first be read.
+    #[must_use]
+    pub fn has_ingest(&self) -> bool {
+        self.declared.log.ingest.is_some()
+    }
+
     /// Inputs that are of the request and not of the candidate.
     pub fn per_request(&self) -> impl Iterator<Item = &str> {
         let of_request = self.declared.features.iter().filter(|(_, f)| f.per_request);

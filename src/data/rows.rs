@@ -54,6 +54,16 @@ impl RowBatch {
         self.columns.iter().map(|(name, column)| (name.as_str(), column))
     }
 
+    /// The rows that come after one of the log, or all of them.
+    #[must_use]
+    pub fn after(self, row: Option<u64>) -> Self {
+        let Some(row) = row else { return self };
+        match self.rows.partition_point(|r| *r <= row) {
+            0 => self,
+            first => self.take(&(first..self.len()).collect::<Vec<_>>()),
+        }
+    }
+
     /// The number that a row has in its file.
     pub(super) fn row_in_file(&self, row: usize) -> u64 {
         self.rows[row] - self.file_start

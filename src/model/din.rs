@@ -3,7 +3,8 @@
 //! A target is compared with every event of a history. `history.of` lists what both are made of: a field (the history
 //! then is ids and shares the field's table) or a dense input (the history then is vectors, such as the embeddings that a
 //! foundation model has left). The scores of the events, or with `attention.softmax` their shares, weigh the events; the
-//! tower reads all fields' embeddings, the pooled histories and the dense inputs, side by side in this order.
+//! tower reads all fields' embeddings, the pooled histories and the dense inputs, side by side in this order. Without a history
+//! it is the plain tower that all of this is compared with.
 //!
 //! | input | type |
 //! |---|---|
@@ -38,7 +39,7 @@ pub(super) fn build(spec: &Spec, p: &mut Parts) -> Result<Trunk, Fault> {
     let features = Features::of(p, spec)?;
     let attention = spec.attention(&["softmax"])?;
     let mut histories = Vec::new();
-    for s in features.some_sequences(p, spec)? {
+    for s in features.compared_sequences(p, spec)? {
         let prefix = s.prefix("attention");
         histories.push(attend(p, &prefix, s.target, s.events, s.mask, &attention)?);
     }

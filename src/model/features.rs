@@ -94,6 +94,11 @@ impl<'a> Features<'a> {
         if spec.history.0.is_empty() {
             return Err(Fault::Config(format!("`{}` needs a `history`", spec.architecture)));
         }
+        self.compared_sequences(p, spec)
+    }
+
+    /// The same, with targets as wide as events: what attention compares.
+    pub(super) fn compared_sequences(&self, p: &mut Parts, spec: &'a Spec) -> Result<Vec<Sequence<'a>>, Fault> {
         let mut sequences = self.sequences(p, spec)?;
         for s in &mut sequences {
             s.target = padded(p, &prefix(s.name, "side"), s.target, &s.sides)?;

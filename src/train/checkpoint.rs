@@ -157,6 +157,20 @@ pub(super) fn write_tensors(path: &Path, metadata: &BTreeMap<String, String>, te
     })
 }
 
+/// Writes a model as a file that `loopfm-compile` takes, with notes ([`crate::bundle::is_note`]) that its bundle will bear.
+///
+/// # Errors
+/// [`Error::Write`], [`Error::Io`].
+pub fn save(path: &Path, model: &import::Model, notes: &BTreeMap<String, String>) -> Result<(), Error> {
+    write_model(
+        path,
+        &model.name,
+        (&model.graph.to_string(), None),
+        notes,
+        &model.weights,
+    )
+}
+
 /// The graph's weights as a file that `loopfm-compile` takes; `config` is the architecture that the graph was built by,
 /// `carried` what else the file says.
 pub(super) fn write_model(

@@ -77,7 +77,7 @@ mod split;
 mod task;
 mod trainer;
 
-pub use checkpoint::{Best, Progress};
+pub use checkpoint::{Best, Progress, save};
 pub use engine::{Engine, Interpreter};
 pub use error::{Blame, CheckpointError, DataError, Error};
 pub use feed::Cursor;

@@ -1,0 +1,122 @@
+//! `extract`: what a foundation model leaves of a log.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::args::ExtractArgs;
+use super::device::{self, Place};
+use super::report::{self, Error};
+use super::values::StorageArg;
+use super::{load, words};
+use crate::data::LogFiles;
+use crate::embeddings::Storage;
+use crate::extract::{self, Extracted, Extraction, Options};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    place: Place,
+    #[serde(flatten)]
+    extracted: Extracted,
+    out: PathBuf,
+}
+
+/// Extracts, with a bar on the terminal, and reports rates.
+pub(super) fn extract(args: &ExtractArgs) -> Result<(), Error> {
+    let bundle = load::bundle(&args.bundle)?;
+    let tables = args.tables.clone().unwrap_or_else(|| beside(&args.log));
+    let features = extract::encoder(&bundle)?.features().clone().in_folder(tables);
+    let log = LogFiles::open(&features, &args.log).map_err(extract::Error::from)?;
+    let (session, place) = device::open(&bundle, &args.device)?;
+    let options = Options {
+        days: args.days,
+        layers: args.layers.clone(),
+        storage: storage(args.storage),
+        segment: args.segment as usize,
+        cutoff: args.cutoff,
+        leak: args.allow_leak.clone(),
+    };
+    let extraction = Extraction::new(&bundle, &session, &log, &options)?;
+    let bar = bar(args.format.json);
+    let extracted = extraction.run(&args.out, &|p| {
+        if let Some(of) = p.of {
+            bar.set_length(of);
+        }
+        bar.set_position(p.rows);
+    });
+    bar.finish_and_clear();
+    report::print(
+        &Report {
+            place,
+            extracted: extracted?,
+            out: args.out.clone(),
+        },
+        args.format,
+    )
+}
+
+fn beside(log: &[PathBuf]) -> PathBuf {
+    log.first()
+        .and_then(|path| path.parent())
+        .unwrap_or(Path::new(""))
+        .to_path_buf()
+}
+
+fn storage(arg: StorageArg) -> Storage {
+    match arg {
+        StorageArg::F32 => Storage::F32,
+        StorageArg::F16 => Storage::F16,
+        StorageArg::Int8 => Storage::Int8 { scale: 1.0 / 127.0 },
+        StorageArg::Int4 => Storage::Int4,
+    }
+}
+
+fn bar(hidden: bool) -> ProgressBar {
+    let target = match hidden {
+        true => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::stderr(),
+    };
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {human_pos} rows  {per_sec}  {eta} left");
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let x = &self.extracted;
+        write!(f, "{}", self.place)?;
+        let (rows, took) = (words::count(x.rows), words::seconds(x.seconds));
+        writeln!(
+            f,
+            "{rows} rows in {took}: {} rows/s",
+            words::count(x.rows_per_second as u64)
+        )?;
+        if let Some(kernel) = x.kernel_rows_per_second {
+            let share = 100.0 * x.rows_per_second / kernel;
+            writeln!(
+                f,
+                "the model alone: {} rows/s; the extraction reaches {share:.0} % of it",
+                words::count(kernel as u64)
+            )?;
+        }
+        if x.found > 0 {
+            writeln!(f, "{} rows were there already", words::count(x.found))?;
+        }
+        if let Some(leak) = &x.leak {
+            writeln!(f, "events that the model has learnt from are allowed: {leak}")?;
+        }
+        writeln!(
+            f,
+            "written: {}, {} numbers in {} bytes an impression, by FM {}",
+            self.out.display(),
+            x.width,
+            x.bytes_per_impression,
+            x.fm
+        )
+    }
+}

@@ -1,0 +1,52 @@
+//! Why there are no embeddings.
+
+use crate::bundle::{FEATURES, NOTE_CUTOFF};
+use crate::session::SessionError;
+use crate::{data, embeddings};
+
+/// An extraction that cannot start or go on. What was committed stays, and the next run goes on after it.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what its fields are")]
+pub enum Error {
+    #[error("the bundle does not say how raw rows become inputs: its model's metadata lack `{FEATURES}`")]
+    NoFeatures,
+    #[error("the bundle does not say when its training ended (metadata `{NOTE_CUTOFF}`): `--cutoff` says it")]
+    NoCutoff,
+    #[error("metadata `{note}` of the bundle: {why}")]
+    Note { note: &'static str, why: String },
+    #[error("the model has no output `{name}`, there are {}", there.join(", "))]
+    Output { name: String, there: Vec<String> },
+    #[error("the model reads `{name}`, which its features do not make: a history has to be a sequence of the log")]
+    Input { name: String },
+    #[error(
+        "row {row} of {time} ms is not later than {cutoff} ms, up to when the model has learnt: take later days, or say `--allow-leak` and why, which the log then bears"
+    )]
+    Known { row: u64, time: i64, cutoff: i64 },
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    #[error(transparent)]
+    Log(#[from] embeddings::Error),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("a thread ended before its work")]
+    Thread,
+}
+
+impl Error {
+    /// Exit status of a command that fails with this.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Data(e) => e.exit_code(),
+            Self::Log(e) => e.exit_code(),
+            Self::Session(e) => e.exit_code(),
+            Self::Thread => 70,
+            Self::NoFeatures
+            | Self::NoCutoff
+            | Self::Note { .. }
+            | Self::Output { .. }
+            | Self::Input { .. }
+            | Self::Known { .. } => 1,
+        }
+    }
+}

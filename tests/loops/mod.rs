@@ -1,0 +1,7 @@
+//! The loop on a small made-up log: users who like some kinds of items, and a vertical model that does not know users.
+
+mod benchmarks;
+mod leaks;
+mod log;
+mod runs;
+mod serving;
