@@ -4,6 +4,7 @@ use super::emit::{Emitter, Row};
 use super::index::{Ix, small};
 use super::memory::Place;
 use super::program::Program;
+use crate::fuse::Home;
 use crate::ir::Value;
 
 /// Operands of a unit, and what its gates are computed for.
@@ -174,10 +175,15 @@ impl Emitter<'_> {
             self.line(&format!("passed = fma({d}, {}, passed);", w.text));
         }
         self.close(&inner);
-        // Rows beyond the last stand for it: only the last itself may add to what is there.
+        // Rows beyond the last stand for it. In the arena they share its place, and only itself may add to what is there; in
+        // slots each has its own.
+        let shared = matches!(self.partition.placement.homes[&anchor], Home::Arena { .. });
         self.open();
         self.put(anchor, &at, 4 * hidden, "passed");
-        self.close(&format!("if row0 + {} < {} ", row.local.text(), p.count()));
+        self.close(&match shared {
+            true => format!("if row0 + {} < {} ", row.local.text(), p.count()),
+            false => String::new(),
+        });
         self.close(&header);
     }
 
