@@ -20,7 +20,8 @@ const SIZES: Sizes = Sizes {
 };
 
 const TOL: Tol = Tol {
-    abs: 3e-8,
+    // A bias in front of a normalisation has no gradient, and what rounding leaves.
+    abs: 1e-7,
     rel: 2e-4,
     of_max: 1e-4,
 };
@@ -117,10 +118,11 @@ fn more(architecture: &str) -> &'static str {
 /// The sections that go with every model, with one encoder of histories or another.
 fn sections(architecture: &str) -> String {
     let encoder = match architecture {
-        "fm" | "dcnv2" | "dien" => r#""encoder": "mean""#,
+        // DMIN's own twice in one step takes a software adapter minutes to compile.
+        "fm" => r#""layers": [3], "target": ["item", "user"]"#,
         "fmfm" | "din" => r#""encoder": "sum""#,
         "deepfm" | "dmr" => r#""encoder": "din", "layers": [3]"#,
-        _ => r#""layers": [3], "target": ["item", "user"]"#,
+        _ => r#""encoder": "mean""#,
     };
     format!(
         r#""loopfm": {{"length": 4, "width": 8, {encoder}}}, "kd": {{"gradient_scale": 5.0}},
