@@ -25,6 +25,11 @@ use crate::tensor::DType;
 pub(super) fn encoded(p: &mut Parts, spec: &Spec, features: &Features) -> Result<Option<Value>, Fault> {
     let Some(like) = &spec.loopfm else { return Ok(None) };
     let (length, width) = (like.length.0, like.width.0);
+    if like.softmax.is_some() && like.encoder != Encoder::Din {
+        return Err(Fault::Config(
+            "`loopfm.softmax` is an option of the encoder `din`".into(),
+        ));
+    }
     let events = p.input("loopfm", DType::F32, &[length, width], like.per_request)?;
     let sides = known(p, "loopfm", &like.side, (length, like.per_request))?;
     let events = with_sides(p, events, &sides)?;
@@ -72,6 +77,7 @@ fn query(p: &mut Parts, spec: &Spec, features: &Features, events: Value) -> Buil
 fn scorer(like: &LoopFm) -> Attention {
     Attention {
         layers: Some(like.layers.clone().unwrap_or(List([80, 40].map(Size).to_vec()))),
+        softmax: like.softmax,
         ..Attention::default()
     }
 }

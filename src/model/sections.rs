@@ -84,6 +84,8 @@ pub(super) struct LoopFm {
     pub(super) position: Option<Position>,
     /// The scoring tower of `din` and `dmin`: 80, 40.
     pub(super) layers: Option<List<Width>>,
+    /// Of `din`: scores become shares, which hide how many events there are. Off.
+    pub(super) softmax: Option<bool>,
     #[serde(default)]
     pub(super) per_request: bool,
 }

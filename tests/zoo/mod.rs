@@ -43,7 +43,7 @@ pub(crate) fn spec(architecture: &str, more: &str) -> String {
 }
 
 /// Sections that go with every architecture, by what they add.
-pub(crate) const ADDITIONS: [(&str, &str); 8] = [
+pub(crate) const ADDITIONS: [(&str, &str); 9] = [
     ("plain", ""),
     ("mean", r#""loopfm": {"length": 4, "width": 8, "encoder": "mean"},"#),
     (
@@ -53,6 +53,10 @@ pub(crate) const ADDITIONS: [(&str, &str); 8] = [
     (
         "din",
         r#""loopfm": {"length": 4, "width": 8, "encoder": "din", "layers": [3]},"#,
+    ),
+    (
+        "shares",
+        r#""loopfm": {"length": 4, "width": 8, "encoder": "din", "layers": [3], "softmax": true},"#,
     ),
     (
         "dmin",

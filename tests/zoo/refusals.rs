@@ -53,6 +53,10 @@ fn specifications_are_refused_by_name() {
             "`loopfm.target` names `shop`, which is neither a field nor dense",
         ),
         (
+            spec("deepfm", r#""loopfm": {"length": 4, "width": 8, "encoder": "sum", "softmax": true},"#),
+            "`loopfm.softmax` is an option of the encoder `din`",
+        ),
+        (
             spec("deepfm", r#""loopfm": {"length": 4, "width": 8},"#).replace(r#""history""#, r#""kd": {}, "x""#),
             "unknown field `x`",
         ),
