@@ -84,6 +84,7 @@
 //! | 2 | [`recall`] | what is known of users' past when a service scores |
 //! | 2 | [`report`] | what a run of the loop has found, as JSON, HTML and Markdown |
 //! | 2 | [`run`] | kernels on a device through wgpu |
+//! | 2 | [`synthetic`] | streams of which it is known what a history tells |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
 //! | 3 | [`model`] | architectures: from a specification to a graph, for inference or a training step |
 //! | 3 | [`optim`] | a loss and an optimiser as a training step |
@@ -141,6 +142,7 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod simplify;
+pub mod synthetic;
 pub mod tensor;
 #[cfg(feature = "train")]
 pub mod train;

@@ -43,6 +43,7 @@ mod shaders;
 mod simplify;
 mod stepper;
 mod support;
+mod synthetic;
 mod text;
 mod training;
 mod training_ops;

@@ -41,6 +41,8 @@ impl Column {
 
 const HEIGHT: f64 = 150.0;
 const LEFT: f64 = 46.0;
+/// Where columns end: half a name may stand beyond it.
+const RIGHT: f64 = WIDTH - 14.0;
 /// Names below the columns at most: more would touch.
 const NAMES: usize = 14;
 
@@ -63,7 +65,7 @@ impl Chart for Columns {
         let scale = Scale::new(range, (bottom, top));
         let (places, digits) = ticks(range, 5);
         for y in places {
-            out.line("grid", (LEFT, scale.at(y)), (WIDTH, scale.at(y)));
+            out.line("grid", (LEFT, scale.at(y)), (RIGHT, scale.at(y)));
             out.text((LEFT - 6.0, scale.at(y) + 4.0), "end", "quiet", &label(y, digits));
         }
         let class = format!("f{}", self.colour % COLOURS);
@@ -75,7 +77,7 @@ impl Chart for Columns {
             let corner = (middle(i) - half, scale.at(0.0));
             out.bar(&class, corner, (middle(i) + half, scale.at(column.value)), &words);
         }
-        out.line("axis", (LEFT, scale.at(0.0)), (WIDTH, scale.at(0.0)));
+        out.line("axis", (LEFT, scale.at(0.0)), (RIGHT, scale.at(0.0)));
         if let Some((name, ys)) = &self.line {
             let finite = ys.iter().enumerate().filter(|(_, y)| y.is_finite());
             let points: Vec<(f64, f64)> = finite.map(|(i, y)| (middle(i), scale.at(*y))).collect();
@@ -103,7 +105,7 @@ impl Columns {
     }
 
     fn width(&self) -> f64 {
-        (WIDTH - LEFT) / self.columns.len().max(1) as f64
+        (RIGHT - LEFT) / self.columns.len().max(1) as f64
     }
 
     fn longest(&self) -> f64 {

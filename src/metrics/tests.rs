@@ -255,3 +255,17 @@ fn one_class_has_no_area() {
         })
     ));
 }
+
+#[test]
+#[ignore = "a measurement: 3,000,000 rows of 200,000 users, 1,000 resamples"]
+fn three_million_rows() {
+    let n = 3_000_000;
+    let at = |stream: u32, i: usize| uniform(5, stream, i as u64);
+    let keys: Vec<u64> = (0..n).map(|i| (at(0, i) * 200_000.0) as u64).collect();
+    let labels: Vec<f32> = (0..n).map(|i| f32::from(at(1, i) < 0.3)).collect();
+    let logits: Vec<f32> = (0..n).map(|i| 4.0 * at(2, i) - 3.0 + labels[i]).collect();
+    let sample = Sample::new(&keys, &labels, &Bootstrap::default()).unwrap();
+    let measured = sample.measure("x", &logits).unwrap();
+    assert_eq!(measured.resamples.len(), 1000);
+    assert!(interval(&[&[measured]], |f| f[0].auc).unwrap().se_users < 0.001);
+}

@@ -155,7 +155,12 @@ fn spectrum(shares: &[f64]) -> Columns {
     });
     Columns {
         title: "Spectrum of the embeddings".into(),
-        x: "principal direction; share of the variance".into(),
+        x: format!(
+            "principal direction: its share of the variance ({})",
+            [4, 8]
+                .map(|n| format!("first {n}: {:.1} %", 100.0 * shares.iter().take(n).sum::<f64>()))
+                .join(", ")
+        ),
         line: Some(("sum so far".into(), sums.collect())),
         columns: shares
             .iter()
