@@ -55,10 +55,6 @@ pub(crate) const ADDITIONS: [(&str, &str); 9] = [
         r#""loopfm": {"length": 4, "width": 8, "encoder": "din", "layers": [3]},"#,
     ),
     (
-        "shares",
-        r#""loopfm": {"length": 4, "width": 8, "encoder": "din", "layers": [3], "softmax": true},"#,
-    ),
-    (
         "dmin",
         r#""loopfm": {"length": 4, "width": 8, "layers": [3], "target": ["item", "user"]},"#,
     ),
@@ -72,6 +68,10 @@ pub(crate) const ADDITIONS: [(&str, &str); 9] = [
     (
         "autoencoder",
         r#""autoencoder": {"of": ["hidden"], "layers": [5], "width": 3, "prefixes": [1]},"#,
+    ),
+    (
+        "shares",
+        r#""loopfm": {"length": 4, "width": 8, "encoder": "din", "layers": [3], "softmax": true},"#,
     ),
 ];
 
