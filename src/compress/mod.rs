@@ -1,8 +1,8 @@
 //! Compression of embeddings: what storage and width cost, and baselines to compare a trained encoder with.
 //!
-//! - [`codebook`] and [`int8_scale`] fit a [`Storage`] to a sample of elements.
+//! - [`codebook`](fn@codebook) and [`int8_scale`] fit a [`Storage`] to a sample of elements.
 //! - [`Pca`] is the plain baseline of an autoencoder: linear, and without training.
-//! - [`report`] tells for every storage and prefix of an embedding how many bytes an impression takes and how much is lost.
+//! - [`report`](fn@report) tells for every storage and prefix of an embedding how many bytes an impression takes and how much is lost.
 
 mod codebook;
 mod pca;

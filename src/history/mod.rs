@@ -14,7 +14,7 @@
 //!   availability, eight bytes whatever it holds. This is for training sets.
 //! - [`Ring`] answers while a log goes by, in memory bounded by keys times `max_len`. Its state is a file, saved each day and
 //!   loaded where models serve; it gives what [`slices`] gives.
-//! - [`audit`] looks at every event of every history and proves that none could not be known.
+//! - [`audit`](fn@audit) looks at every event of every history and proves that none could not be known.
 
 mod audit;
 mod error;

@@ -1,4 +1,4 @@
-//! The exact text form, as it is written: [`parse`](super::parse) reads it back, `parse(print(g)) == g`.
+//! The exact text form, as it is written: [`parse`](fn@super::parse) reads it back, `parse(print(g)) == g`.
 //!
 //! One node a line: `%ID = OP(%a, %b) {key=value} : dtype[dims] @ "scope"`; leaves have no parentheses, inputs and
 //! parameters carry their name, constants their value. The first line is `loopfm 1`, the last one

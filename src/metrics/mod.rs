@@ -3,7 +3,7 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | how well do they rank? | [`auc`], [`gauc`], [`RunningAuc`] |
+//! | how well do they rank? | [`auc`](fn@auc), [`gauc`](fn@gauc), [`RunningAuc`] |
 //! | how well do they tell labels? | [`log_loss`], [`log_loss_of_logits`], [`normalised_entropy`] |
 //! | are they too high or too low? | [`Calibration`] |
 //! | how sure is a figure, a difference, a ratio? | [`Sample`], [`Measured`], [`interval`]: users resampled |
