@@ -26,7 +26,7 @@
 //! report.variants.push(Variant::of("FM", Role::Teacher, &fm, against)?);
 //! report.warnings.push("Three users are no sample.".into());
 //! report.write(dir.path())?; // report.html, report.json, report.md
-//! assert!(report.to_markdown().contains("| VM + LoopFM |"));
+//! assert!(report.to_markdown().contains("| VM + LoopFM "));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
