@@ -180,7 +180,7 @@ impl Variant {
         if self == Self::SumPool
             && let Some(Value::Table(loopfm)) = made.get_mut("model").and_then(|m| m.get_mut("loopfm"))
         {
-            loopfm.retain(|key, _| !matches!(key, "heads" | "position" | "layers" | "target"));
+            loopfm.retain(|key, _| !matches!(key, "heads" | "position" | "layers" | "softmax" | "target"));
             loopfm.insert("encoder".into(), "sum".into());
         }
         if self == Self::LengthOnly

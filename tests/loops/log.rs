@@ -161,6 +161,7 @@ history = { length = 8, of = ["item", "kind"], side = [{ name = "label", vocabul
 length = 8
 width = 4
 encoder = "din"
+softmax = true
 layers = [4]
 target = ["item", "kind"]
 [vm.with.loopfm-labels.model.loopfm]
