@@ -4,6 +4,8 @@
 //!   and answers included.
 //! - `shuffled`: in no order.
 //! - `two-clocks`: one event in four is learnt of up to six hours late, and forgotten after 30 days.
+//! - `ring`, `ring-two-clocks`: in one pass, each event asking for its history and then joining those of its key.
+//! - `audit`, `audit-two-clocks`: every event of every history looked at.
 
 mod clock;
 
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use clock::Clock;
 use criterion::Criterion;
-use loopfm::history::{Events, Histories, Rule, slices};
+use loopfm::history::{Error, Events, Histories, Ring, Rule, audit, slices};
 use loopfm::random::uniform;
 
 const EVENTS: usize = 5_000_000;
@@ -56,14 +58,29 @@ impl Log {
         self
     }
 
-    fn histories(&self, rule: &Rule) -> Histories {
-        let events = Events {
+    fn events(&self) -> Events<'_> {
+        Events {
             key: &self.key,
             time: &self.time,
             ingest: self.ingest.as_deref(),
             keep: None,
-        };
-        slices(&events, (&self.key, &self.time), rule).expect("a log of equal columns")
+        }
+    }
+
+    fn histories(&self, rule: &Rule) -> Histories {
+        slices(&self.events(), (&self.key, &self.time), rule).expect("a log of equal columns")
+    }
+
+    /// The sum of the rows in all histories, as a ring has them.
+    fn passed(&self, rule: &Rule) -> Result<u64, Error> {
+        let (mut ring, mut rows) = (Ring::new(*rule, 0)?, 0);
+        for event in 0..EVENTS {
+            let (key, time) = (self.key[event], self.time[event]);
+            rows += ring.history(key, time)?.map(|past| past.row).sum::<u64>();
+            let ingest = self.ingest.as_ref().map(|ingest| ingest[event]);
+            ring.push(key, time, ingest, event as u64, &[])?;
+        }
+        Ok(rows)
     }
 }
 
@@ -92,6 +109,18 @@ fn main() {
         let elements: u64 = log.histories(&rule).slices.iter().map(|s| u64::from(s.len)).sum();
         eprintln!("{name}: {elements} elements{}", peak());
         group.bench_function(name, |b| b.iter(|| log.histories(&rule)));
+    }
+    for (name, change, rule) in [
+        ("", unchanged as fn(Log) -> Log, last_50),
+        ("-two-clocks", Log::late, month),
+    ] {
+        let log = change(Log::new());
+        group.bench_function(format!("ring{name}"), |b| {
+            b.iter(|| log.passed(&rule).expect("events in the order of time"));
+        });
+        let histories = log.histories(&rule);
+        let audited = || audit(&log.events(), &histories, (&log.key, &log.time), &rule).expect("sound histories");
+        group.bench_function(format!("audit{name}"), |b| b.iter(audited));
     }
     group.finish();
     criterion.final_summary();

@@ -45,8 +45,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Only a courtesy: closing the file is what releases the lock.
+        // A courtesy.
         let _ = self.0.set_len(0);
+        // Closing releases the lock too, but not while a process that another thread is starting has the file open still.
+        let _ = self.0.unlock();
     }
 }
 

@@ -161,19 +161,25 @@ impl Ring {
     ///
     /// # Errors
     /// `t` is before an event already pushed: what it needs may be forgotten.
-    pub fn history(&self, key: u64, t: i64) -> Result<Vec<Past<'_>>, Error> {
+    pub fn history(&self, key: u64, t: i64) -> Result<impl Iterator<Item = Past<'_>>, Error> {
+        static NONE: VecDeque<Entry> = VecDeque::new();
         if t < self.now {
             return Err(Error::Past { t, now: self.now });
         }
-        let Some(keyed) = self.keys.get(&key) else {
-            return Ok(Vec::new());
+        let events = self.keys.get(&key).map_or(&NONE, |keyed| &keyed.events);
+        let end = events.len() - events.iter().rev().take_while(|e| e.available >= t).count();
+        let (oldest, most) = (self.rule.oldest(t), self.rule.max_len);
+        let remembered = move |e: &&Entry| e.time >= oldest;
+        let start = match self.rule.retention {
+            None => end.saturating_sub(most),
+            // The oldest of the newest that are remembered.
+            Some(_) => {
+                let newest = (0..end).rev().zip(events.range(..end).rev());
+                let mut kept = newest.filter(|(_, e)| remembered(e)).take(most);
+                kept.by_ref().last().map_or(end, |(at, _)| at)
+            }
         };
-        let oldest = self.rule.oldest(t);
-        let known = keyed.events.iter().rev().skip_while(|e| e.available >= t);
-        let kept = known.filter(|e| e.time >= oldest).take(self.rule.max_len);
-        let mut history: Vec<Past<'_>> = kept.map(|e| self.past(e)).collect();
-        history.reverse();
-        Ok(history)
+        Ok(events.range(start..end).filter(remembered).map(|e| self.past(e)))
     }
 
     pub(super) fn past(&self, e: &Entry) -> Past<'_> {

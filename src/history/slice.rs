@@ -40,164 +40,153 @@ impl Histories {
 /// The history of each query `(key, t)`, at most [`Rule::max_len`] events each.
 ///
 /// Linear in events and queries where both come roughly in the order of time; any order gives the same histories. Peak memory
-/// beyond the arguments: 32 bytes a kept event and 8 a query, 16 more an event where the rule has a retention and the
-/// events an ingest clock.
+/// beyond the arguments: 8 bytes a kept event and 12 a query, and those of the key with the most events and queries.
 ///
 /// # Errors
-/// Columns of different lengths, negative spans of the rule, more events than can be numbered.
+/// Columns of different lengths, negative spans of the rule, more events or queries than can be numbered.
 pub fn slices(events: &Events<'_>, queries: (&[u64], &[i64]), rule: &Rule) -> Result<Histories, Error> {
     events.check()?;
     rule.check()?;
     same_length("query times", queries.1.len(), queries.0.len())?;
-    if events.len() >= u32::MAX as usize {
-        return Err(Error::TooMany { seen: events.len() });
+    let seen = events.len().max(queries.0.len());
+    if seen >= u32::MAX as usize {
+        return Err(Error::TooMany { seen });
     }
     let mut groups = Groups::new(events.key, |event| events.kept(event));
-    let sorted = Sorted::new(events, rule, &mut groups);
-    sorted.answer(queries, rule, &groups)
-}
-
-/// Kept events by key and availability.
-struct Sorted {
-    order: Vec<u32>,
-    available: Vec<i64>,
-    late: Option<Late>,
-}
-
-/// What retention needs where events may become available in another order than they happen in.
-struct Late {
-    time: Vec<i64>,
-    /// The greatest time from a group's first event up to this one.
-    newest: Vec<i64>,
-}
-
-impl Sorted {
-    /// Sorts; takes the groups' numbers of events for it, which are not needed any more.
-    fn new(events: &Events<'_>, rule: &Rule, groups: &mut Groups) -> Self {
-        let n = groups.starts.last().map_or(0, |n| *n as usize);
-        let (mut order, mut available) = (vec![0; n], vec![0; n]);
-        let mut next = groups.starts.clone();
-        for (event, group) in std::mem::take(&mut groups.of).into_iter().enumerate() {
-            if group != Groups::NONE {
-                let at = &mut next[group as usize];
-                order[*at as usize] = event as u32;
-                available[*at as usize] = events.available(event, rule);
-                *at += 1;
-            }
-        }
-        let mut late = (rule.retention.is_some() && events.ingest.is_some()).then(|| Late {
-            time: Vec::with_capacity(n),
-            newest: Vec::with_capacity(n),
-        });
-        let mut sorting = Vec::new();
-        for group in groups.starts.windows(2) {
-            let range = group[0] as usize..group[1] as usize;
-            let (order, available) = (&mut order[range.clone()], &mut available[range]);
-            // Without an ingest clock events of one availability are of one time, and stand in the log's order already.
-            if events.ingest.is_some() || !available.is_sorted() {
-                let key = |(event, available): (&u32, &i64)| (*available, events.time[*event as usize], *event);
-                sorting.clear();
-                sorting.extend(order.iter().zip(&*available).map(key));
-                sorting.sort_unstable();
-                for ((order, available), key) in order.iter_mut().zip(available).zip(&sorting) {
-                    (*available, _, *order) = *key;
+    let (mut order, starts) = groups.events().into_parts();
+    let asked = groups.members(queries.0);
+    let mut slices = vec![Slice::default(); queries.0.len()];
+    let (mut key, mut apart) = (Key::default(), Vec::new());
+    for (group, bounds) in starts.windows(2).enumerate() {
+        let (from, to) = (bounds[0] as usize, bounds[1] as usize);
+        key.sort(events, rule, &mut order[from..to]);
+        let mut near = 0;
+        for query in asked.of(group) {
+            let t = queries.1[*query as usize];
+            near = before(&key.available, t, near);
+            slices[*query as usize] = match key.newest(near, t, rule) {
+                Newest::Run(run) => Slice {
+                    start: (from + run.start) as u32,
+                    len: run.len() as u32,
+                },
+                Newest::Apart(places) => {
+                    let start = order.len() + apart.len();
+                    let seen = start + places.len();
+                    if seen >= u32::MAX as usize {
+                        return Err(Error::TooMany { seen });
+                    }
+                    apart.extend(places.iter().map(|place| order[from + place]));
+                    Slice {
+                        start: start as u32,
+                        len: places.len() as u32,
+                    }
                 }
-            }
-            if let Some(late) = &mut late {
-                late.add(order.iter().map(|event| events.time[*event as usize]));
-            }
-        }
-        Self { order, available, late }
-    }
-
-    fn answer(mut self, queries: (&[u64], &[i64]), rule: &Rule, groups: &Groups) -> Result<Histories, Error> {
-        let events = self.order.len();
-        let mut slices = Vec::with_capacity(queries.0.len());
-        // Queries of a key mostly come in the order of time: each is looked for where the one before was found.
-        let mut found = vec![0; groups.starts.len()];
-        for (key, t) in queries.0.iter().zip(queries.1) {
-            let Some(group) = groups.rank.get(key).map(|rank| *rank as usize) else {
-                slices.push(Slice::default());
-                continue;
             };
-            let (from, to) = (groups.starts[group] as usize, groups.starts[group + 1] as usize);
-            let guess: &mut u32 = &mut found[group];
-            let seen = before(&self.available[from..to], *t, *guess as usize);
-            *guess = seen as u32;
-            let slice = match &self.late {
-                None => self.run(from, from + seen, *t, rule),
-                Some(late) => late.slice(&mut self.order, from, from + seen, *t, rule)?,
-            };
-            slices.push(slice);
-        }
-        Ok(Histories {
-            order: self.order,
-            events,
-            slices,
-        })
-    }
-
-    /// The newest of events `from..end` at `t`, where times are in the order of availability.
-    fn run(&self, from: usize, end: usize, t: i64, rule: &Rule) -> Slice {
-        let start = from.max(end.saturating_sub(rule.max_len));
-        let forgotten = match rule.retention {
-            None => 0,
-            Some(_) => {
-                let oldest = rule.oldest(t);
-                self.available[start..end].partition_point(|available| available.saturating_sub(rule.delay) < oldest)
-            }
-        };
-        Slice {
-            start: (start + forgotten) as u32,
-            len: (end - start - forgotten) as u32,
         }
     }
+    let events = order.len();
+    order.append(&mut apart);
+    Ok(Histories { order, events, slices })
 }
 
-impl Late {
-    /// Adds a group's times, in the order of availability.
-    fn add(&mut self, times: impl Iterator<Item = i64>) {
-        let mut newest = i64::MIN;
-        for time in times {
-            newest = newest.max(time);
-            self.time.push(time);
-            self.newest.push(newest);
+/// The events of one key by availability. All keys take turns in it, so that what is looked up lies close together.
+#[derive(Default)]
+struct Key {
+    available: Vec<i64>,
+    /// Of the following only where the rule has a retention: times, ..
+    time: Vec<i64>,
+    /// .. the greatest time up to each event, ..
+    newest: Vec<i64>,
+    /// .. and the least from it on.
+    oldest: Vec<i64>,
+    sorting: Vec<(i64, i64, u32)>,
+}
+
+/// The newest events that are remembered.
+enum Newest {
+    /// They stand side by side.
+    Run(std::ops::Range<usize>),
+    /// Some between them are forgotten.
+    Apart(Vec<usize>),
+}
+
+impl Key {
+    /// Sorts the key's events.
+    fn sort(&mut self, events: &Events<'_>, rule: &Rule, order: &mut [u32]) {
+        let entry = |event: &u32| {
+            (
+                events.available(*event as usize, rule),
+                events.time[*event as usize],
+                *event,
+            )
+        };
+        self.sorting.clear();
+        self.sorting.extend(order.iter().map(entry));
+        if !self.sorting.is_sorted() {
+            sort(&mut self.sorting);
+            order
+                .iter_mut()
+                .zip(&self.sorting)
+                .for_each(|(event, by)| *event = by.2);
+        }
+        self.available.clear();
+        self.available.extend(self.sorting.iter().map(|by| by.0));
+        if rule.retention.is_some() {
+            self.time.clear();
+            self.time.extend(self.sorting.iter().map(|by| by.1));
+            running(&mut self.newest, self.time.iter(), i64::MIN, i64::max);
+            running(&mut self.oldest, self.time.iter().rev(), i64::MAX, i64::min);
+            self.oldest.reverse();
         }
     }
 
-    /// The newest of events `from..end` at `t`; appended to `order` if they are no run of it.
-    fn slice(&self, order: &mut Vec<u32>, from: usize, end: usize, t: i64, rule: &Rule) -> Result<Slice, Error> {
+    /// Of the first `end` events those of a history at `t`.
+    fn newest(&self, end: usize, t: i64, rule: &Rule) -> Newest {
+        let most = end.saturating_sub(rule.max_len);
+        if rule.retention.is_none() {
+            return Newest::Run(most..end);
+        }
         let oldest = rule.oldest(t);
         // Before this one all are forgotten; mostly none is behind it.
-        let first = from + self.newest[from..end].partition_point(|newest| *newest < oldest);
-        let run = first.max(end.saturating_sub(rule.max_len));
-        let remembered = |at: &usize| self.time[*at] >= oldest;
-        // Without an exit this is eight comparisons at a time.
-        if self.time[run..end]
+        let first = self.newest[..end].partition_point(|newest| *newest < oldest);
+        let run = first.max(most);
+        let remembered = |time: &i64| *time >= oldest;
+        if run == end || self.oldest[run] >= oldest || self.time[run..end].iter().all(remembered) {
+            return Newest::Run(run..end);
+        }
+        let places = (first..end).rev().filter(|place| remembered(&self.time[*place]));
+        let mut places: Vec<usize> = places.take(rule.max_len).collect();
+        places.reverse();
+        Newest::Apart(places)
+    }
+}
+
+/// Replaces `into` by what folding has come to at each of `values`.
+fn running<'a>(into: &mut Vec<i64>, values: impl Iterator<Item = &'a i64>, first: i64, fold: fn(i64, i64) -> i64) {
+    into.clear();
+    into.extend(values.scan(first, |so_far, value| {
+        *so_far = fold(*so_far, *value);
+        Some(*so_far)
+    }));
+}
+
+/// Sorts. Events of a log are nearly in order: most stand in their place, late ones a little behind it.
+fn sort(events: &mut [(i64, i64, u32)]) {
+    let mut moves = 8 * events.len();
+    for at in 1..events.len() {
+        let event = events[at];
+        let behind = events[..at]
             .iter()
-            .fold(true, |all, time| all & (*time >= oldest))
-        {
-            return Ok(Slice {
-                start: run as u32,
-                len: (end - run) as u32,
-            });
+            .rev()
+            .take(moves)
+            .take_while(|e| **e > event)
+            .count();
+        if behind == moves {
+            return events.sort_unstable();
         }
-        let mut history: Vec<usize> = (first..end).rev().filter(remembered).take(rule.max_len).collect();
-        history.reverse();
-        let appended = order.len();
-        if appended + history.len() >= u32::MAX as usize {
-            return Err(Error::TooMany {
-                seen: appended + history.len(),
-            });
-        }
-        let slice = Slice {
-            start: appended as u32,
-            len: history.len() as u32,
-        };
-        for at in history {
-            order.push(order[at]);
-        }
-        Ok(slice)
+        moves -= behind;
+        events.copy_within(at - behind..at, at - behind + 1);
+        events[at - behind] = event;
     }
 }
 

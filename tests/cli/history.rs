@@ -128,7 +128,6 @@ fn states_go_on_from_the_day_before() {
     let past: Vec<u64> = ring
         .history(1, 2_000)
         .unwrap()
-        .iter()
         .map(|past| u64::from(past.payload[0]))
         .collect();
     assert_eq!(past, [40, 42, 44, 46, 48]);

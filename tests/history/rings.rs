@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use loopfm::history::{Error, Events, Histories, Ring, Rule, Slice, audit, slices};
+use loopfm::history::{Error, Events, Histories, Past, Ring, Rule, Slice, audit, slices};
 
 use super::logs::{Log, rule};
 use crate::support::rng::Rng;
@@ -20,7 +20,7 @@ fn passed(log: &Log, rule: Rule, rng: &mut Rng, folder: &std::path::Path) -> Vec
     let mut ring = Ring::new(rule, 3).unwrap();
     let mut seen = Vec::new();
     for e in order {
-        let history = ring.history(log.key[e], log.time[e]).unwrap();
+        let history: Vec<Past<'_>> = ring.history(log.key[e], log.time[e]).unwrap().collect();
         assert!(history.iter().all(|past| past.payload == payload(past.row as usize)));
         assert!(history.iter().all(|past| past.time == log.time[past.row as usize]));
         seen.push((e, history.iter().map(|past| past.row as u32).collect()));
@@ -86,7 +86,7 @@ fn rings_answer_later_queries() {
             match ring.history(key, t) {
                 Err(Error::Past { now, .. }) => assert!(t < now),
                 history => {
-                    let history: Vec<u32> = history.unwrap().iter().map(|past| past.row as u32).collect();
+                    let history: Vec<u32> = history.unwrap().map(|past| past.row as u32).collect();
                     assert_eq!(
                         history,
                         log.history(key, t, &rule),
@@ -151,7 +151,7 @@ fn states_are_checked() {
         ring.push(1, 40, None, 40, &[1]).unwrap_err().to_string(),
         "an event brings 1 bytes, each must bring 2"
     );
-    let early = ring.history(1, 28).unwrap_err().to_string();
+    let early = ring.history(1, 28).err().unwrap().to_string();
     assert_eq!(
         early,
         "a history at 28 was asked for after an event of 29: what it needs may be forgotten"

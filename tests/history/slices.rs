@@ -223,3 +223,39 @@ fn wrong_columns_and_rules_are_named() {
         "`retention` is -5, it must be 0 or more milliseconds"
     );
 }
+
+#[test]
+fn long_histories_in_no_order() {
+    for seed in 0..6 {
+        let rng = &mut Rng(seed);
+        // Far from sorted, nearly sorted, reversed.
+        let reach = [400, 20, 1][seed as usize % 3];
+        let time: Vec<i64> = (0..400)
+            .map(|e| {
+                if reach == 1 {
+                    400 - e
+                } else {
+                    e + rng.below(reach) as i64
+                }
+            })
+            .collect();
+        let log = Log {
+            key: vec![7; 400],
+            ingest: Some(time.iter().map(|t| t + rng.below(60) as i64).collect()),
+            keep: None,
+            time,
+        };
+        let queries = (vec![7; 460], (0..460).rev().collect());
+        for retention in [None, Some(50)] {
+            let rule = Rule {
+                delay: 3,
+                retention,
+                max_len: 20,
+            };
+            let made = histories(&log, &queries, &rule);
+            for (q, t) in queries.1.iter().enumerate() {
+                assert_eq!(made.of(q), log.history(7, *t, &rule), "seed {seed}, {t}, {rule:?}");
+            }
+        }
+    }
+}
