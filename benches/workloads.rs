@@ -38,7 +38,7 @@ pub(crate) fn all() -> Vec<Workload> {
             let extents = ty.shape.at(sizes);
             let tensor = match ty.dtype {
                 DType::F32 => random.floats(&extents, 1.0),
-                DType::I32 => random.ids(&extents, IDS),
+                DType::I32 => random.ids(&extents, 8 * IDS),
                 DType::Bool => HostTensor::bool(&extents, vec![true; extents.iter().product()]),
             };
             (name.to_owned(), tensor)
@@ -56,14 +56,14 @@ pub(crate) fn all() -> Vec<Workload> {
     graphs.into_iter().map(workload).collect()
 }
 
-/// Rows of an embedding table: all fields stand in one.
-const IDS: usize = 80_000;
+/// Ids of a field: the tables of all fields stand in one.
+const IDS: usize = 10_000;
 
 /// 16 fields of 32; three full-rank cross layers beside an MLP 1024-512-256; `emb` of 256 and `logit`.
-fn w1() -> Result<Graph, TypeError> {
+pub(crate) fn w1() -> Result<Graph, TypeError> {
     let mut g = Graph::new();
     let ids = g.input("ids", DType::I32, Shape(vec![Dim::Rows(1), Dim::Fixed(16)]))?;
-    let table = g.param("table", &[IDS, 32])?;
+    let table = g.param("table", &[16 * IDS, 32])?;
     let fields = g.gather(table, ids)?;
     let x0 = g.reshape(fields, &Shape(vec![Dim::Rows(1), Dim::Fixed(512)]))?;
     let mut x = x0;
@@ -82,7 +82,7 @@ fn w1() -> Result<Graph, TypeError> {
 }
 
 /// 8 fields of 16, a candidate of 64 and a history of 50 of them; attention 256-64-16-1, then an MLP 256-256-128-1.
-fn w2() -> Result<Graph, TypeError> {
+pub(crate) fn w2() -> Result<Graph, TypeError> {
     let mut g = Graph::new();
     let ids = g.input("ids", DType::I32, Shape(vec![Dim::Rows(1), Dim::Fixed(8)]))?;
     let candidate = g.input("cand", DType::F32, Shape(vec![Dim::Rows(1), Dim::Fixed(64)]))?;
@@ -102,7 +102,7 @@ fn w2() -> Result<Graph, TypeError> {
         let hidden = nn::prelu(g, hidden, alpha[1])?;
         linear(g, "att.2", hidden, 16, 1)
     })?;
-    let table = g.param("table", &[IDS, 16])?;
+    let table = g.param("table", &[8 * IDS, 16])?;
     let fields = g.gather(table, ids)?;
     let fields = g.reshape(fields, &Shape(vec![Dim::Rows(1), Dim::Fixed(128)]))?;
     let all = g.concat(&[fields, pooled, candidate], 1)?;

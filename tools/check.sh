@@ -13,7 +13,7 @@ usage: tools/check.sh [PART...]
   test       unit tests, tests/ and the examples in documentation
   doc        documentation of public and private items
   features   lints of every target with no features, and with gpu, cli, data and train alone
-  export     tests of the Python exporter, in an environment under target/ that it makes and installs PyTorch into
+  export     tests of the Python exporter and of tools/bench_peers, in an environment under target/ that it makes and installs PyTorch into
 
 LOOPFM_REQUIRE_GPU=1 makes a missing GPU (or software Vulkan driver) a failure instead of tests skipped aloud.
 LOOPFM_PYTHON names a Python with PyTorch and pytest for `export`, which then installs nothing.
@@ -41,13 +41,13 @@ check_features() {
 
 check_export() {
     if [ -n "${LOOPFM_PYTHON:-}" ]; then
-        PYTHONPATH="$PWD/tools/export/src" "$LOOPFM_PYTHON" -m pytest tools/export
+        PYTHONPATH="$PWD/tools/export/src" "$LOOPFM_PYTHON" -m pytest tools/export tools/bench_peers
         return
     fi
     local env=target/export-env
     [ -x "$env/bin/python" ] || python3 -m venv "$env"
     "$env/bin/python" -m pip install --quiet --disable-pip-version-check --editable "./tools/export[test]"
-    "$env/bin/python" -m pytest tools/export
+    "$env/bin/python" -m pytest tools/export tools/bench_peers
 }
 
 run() {

@@ -1,0 +1,88 @@
+"""Who is wrong, elsewhere or dead is never timed: `python -m pytest tools/bench_peers`."""
+
+import argparse
+import sys
+import textwrap
+
+import pytest
+import torch
+
+import report
+import run
+from peers import Adapter, Peer, peers
+from workloads import Workload, make
+
+PEER = """
+    import sys
+    import torch
+    from safetensors.torch import load_file, save_file
+    from workloads import MODELS
+    given = load_file(sys.argv[1])
+    model = MODELS["tower2"][0]()
+    model.load_state_dict({k: given[k] for k in model.state_dict()})
+    print("CPU of a test", flush=True)
+    for line in sys.stdin:
+        command, _, path = line.strip().partition(" ")
+        if command == "tensors":
+            logit = model(given["in.x"])["logit"].detach()
+            save_file({"logit": %s}, path)
+        elif %s:
+            sys.exit("it is tired")
+        print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """The row of a peer that answers so."""
+
+    def of(logit: str = "logit", dies: bool = False, words: str = "CPU") -> dict:
+        program = tmp_path / "peer.py"
+        program.write_text(textwrap.dedent(PEER % (logit, dies)))
+        monkeypatch.setenv("PYTHONPATH", str(run.Path(run.__file__).parent))
+        monkeypatch.setattr(run, "command", lambda peer, work, file, folder: [sys.executable, str(program), str(file)])
+        work = make(Workload("tower2-16", 16, 16), tmp_path)
+        [row] = run.measure(work, [Peer("it", "torch", words=words)], argparse.Namespace(rounds=3, seconds=5), 1, tmp_path)
+        return row
+
+    return of
+
+
+def test_the_right_is_timed(measured):
+    row = measured()
+    assert len(row["cpu"]) == 3 and row["cpu_ms"] > 0 and row["off"] < 1e-4 and row["first_seconds"] > 0
+
+
+def test_one_wrong_value_is_seen(measured):
+    row = measured("logit + (torch.arange(16) == 7)[:, None] * 0.01")
+    assert row["refused"].startswith("wrong: `logit`") and "cpu_ms" not in row
+    assert "not measured: wrong" in report.table([row])
+
+
+def test_no_number_is_wrong(measured):
+    assert measured("logit * float('nan')")["refused"].startswith("wrong")
+
+
+def test_another_device_is_seen(measured):
+    assert measured(words="llvmpipe")["refused"] == "it runs on CPU of a test"
+
+
+def test_the_dead_have_last_words(measured):
+    assert "it is tired" in measured(dies=True)["refused"]
+
+
+def test_compared_on_their_own_device():
+    rows = [
+        {"workload": "w", "threads": 1, "peer": p, "on": on, "cpu_ms": ms, "wall_ms": ms, "peak_mib": 1, "first_seconds": 1, "first_cpu_seconds": 1}
+        for p, on, ms in [("loopfm a", "gpu", 10), ("burn", "gpu", 50), ("loopfm cpu", "cpu", 2), ("torch", "cpu", 3)]
+    ]
+    assert [report.times(row, rows, "cpu_ms") for row in rows] == [1, 5, 1, 1.5]
+    machine = {"adapter": "llvmpipe", "cpu": "x", "date": "d"}
+    assert report.picture(rows, machine).count("<rect") == 5
+
+
+def test_software_variants_are_for_software():
+    names = lambda software: [p.name for p in peers(Adapter("some GPU", software), 1, cuda=False)]
+    assert "loopfm some software/packed" in names(True)
+    assert "loopfm some software/packed" not in names(False)
+    assert not any("some" in p.name for p in peers(None, 1, cuda=False))
