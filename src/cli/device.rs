@@ -35,16 +35,21 @@ impl fmt::Display for Place {
     }
 }
 
-/// Opens a session as the flags say.
-pub(super) fn open(bundle: &Bundle, args: &DeviceArgs) -> Result<(Session, Place), Error> {
-    let options = SessionOptions {
+/// How a session is opened as the flags say.
+pub(super) fn options(bundle: &Bundle, args: &DeviceArgs) -> Result<SessionOptions, Error> {
+    Ok(SessionOptions {
         device: choice(args)?,
         load: Options {
             variant: variant(bundle, args)?,
             ..Options::default()
         },
         ..SessionOptions::default()
-    };
+    })
+}
+
+/// Opens a session as the flags say.
+pub(super) fn open(bundle: &Bundle, args: &DeviceArgs) -> Result<(Session, Place), Error> {
+    let options = options(bundle, args)?;
     let start = Instant::now();
     let session = Session::open(bundle, &options)?;
     let place = place(&session, start.elapsed());
@@ -90,7 +95,7 @@ fn variant(bundle: &Bundle, args: &DeviceArgs) -> Result<VariantChoice, Error> {
 }
 
 #[cfg(feature = "gpu")]
-fn place(session: &Session, took: Duration) -> Place {
+pub(super) fn place(session: &Session, took: Duration) -> Place {
     let gpu = session.runtime().map(crate::run::Runtime::report);
     Place {
         device: if gpu.is_some() { "gpu" } else { "cpu" },
@@ -102,7 +107,7 @@ fn place(session: &Session, took: Duration) -> Place {
 }
 
 #[cfg(not(feature = "gpu"))]
-fn place(session: &Session, took: Duration) -> Place {
+pub(super) fn place(session: &Session, took: Duration) -> Place {
     Place {
         device: "cpu",
         adapter: None,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -11,10 +11,8 @@ use serde::Serialize;
 use super::args::ExtractArgs;
 use super::device::{self, Place};
 use super::report::{self, Error};
-use super::values::StorageArg;
 use super::{load, words};
 use crate::data::LogFiles;
-use crate::embeddings::Storage;
 use crate::extract::{self, Extracted, Extraction, Options};
 
 #[derive(Debug, Serialize)]
@@ -31,18 +29,20 @@ pub(super) fn extract(args: &ExtractArgs) -> Result<(), Error> {
     let tables = args.tables.clone().unwrap_or_else(|| beside(&args.log));
     let features = extract::encoder(&bundle)?.features().clone().in_folder(tables);
     let log = LogFiles::open(&features, &args.log).map_err(extract::Error::from)?;
-    let (session, place) = device::open(&bundle, &args.device)?;
     let options = Options {
         days: args.days,
         layers: args.layers.clone(),
-        storage: storage(args.storage),
+        storage: args.storage,
         segment: args.segment as usize,
         cutoff: args.cutoff,
         leak: args.allow_leak.clone(),
     };
-    let extraction = Extraction::new(&bundle, &session, &log, &options)?;
+    let start = Instant::now();
+    let session = device::options(&bundle, &args.device)?;
+    let extraction = Extraction::open(&bundle, &session, &log, &options, &args.out)?;
+    let place = device::place(extraction.session(), start.elapsed());
     let bar = bar(args.format.json);
-    let extracted = extraction.run(&args.out, &|p| {
+    let extracted = extraction.run(&|p| {
         if let Some(of) = p.of {
             bar.set_length(of);
         }
@@ -64,15 +64,6 @@ fn beside(log: &[PathBuf]) -> PathBuf {
         .and_then(|path| path.parent())
         .unwrap_or(Path::new(""))
         .to_path_buf()
-}
-
-fn storage(arg: StorageArg) -> Storage {
-    match arg {
-        StorageArg::F32 => Storage::F32,
-        StorageArg::F16 => Storage::F16,
-        StorageArg::Int8 => Storage::Int8 { scale: 1.0 / 127.0 },
-        StorageArg::Int4 => Storage::Int4,
-    }
 }
 
 fn bar(hidden: bool) -> ProgressBar {
@@ -104,6 +95,15 @@ impl fmt::Display for Report {
                 words::count(kernel as u64)
             )?;
         }
+        let b = &x.busy;
+        let busy = [
+            ("reading", b.reading),
+            ("encoding", b.encoding),
+            ("the model", b.running),
+            ("writing", b.writing),
+        ];
+        let busy = busy.map(|(what, took)| format!("{what} {}", words::seconds(took)));
+        writeln!(f, "threads were busy with: {}", busy.join(", "))?;
         if x.found > 0 {
             writeln!(f, "{} rows were there already", words::count(x.found))?;
         }

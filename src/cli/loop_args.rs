@@ -8,7 +8,7 @@ use super::args::{DeviceArgs, FormatArgs};
 #[cfg(all(feature = "data", feature = "train"))]
 use super::values::KeyArg;
 #[cfg(feature = "data")]
-use super::values::StorageArg;
+use crate::embeddings::Form;
 
 /// Run the whole loop on a log, with every control beside every claim.
 #[cfg(all(feature = "data", feature = "train"))]
@@ -25,6 +25,9 @@ pub(super) struct LoopArgs {
     /// Trainings at once [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(super) threads: Option<u32>,
+    /// Also write what the foundation models leave as logs of embeddings: `embeddings/fm-SEED` in that folder.
+    #[arg(long)]
+    pub(super) log: bool,
     /// Seeds 0 to N - 1 instead of those declared.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) seeds: Option<u32>,
@@ -73,9 +76,10 @@ pub(super) struct ExtractArgs {
     /// Outputs of the model that are kept, side by side.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "embedding")]
     pub(super) layers: Vec<String>,
-    /// How they are stored; int8 and int4 are for numbers within -1 and 1, as an autoencoder's code.
-    #[arg(long, value_name = "STORAGE", value_enum, default_value_t)]
-    pub(super) storage: StorageArg,
+    /// How they are stored: f32, f16, int8, int4 (for numbers within -1 and 1, as an autoencoder's code) or kmeans4. The
+    /// scale of int8 and the centres of kmeans4 are fitted to the first rows.
+    #[arg(long, value_name = "STORAGE", default_value_t = Form::F16)]
+    pub(super) storage: Form,
     /// Rows of a segment.
     #[arg(long, value_name = "N", default_value_t = 1 << 18, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) segment: u32,

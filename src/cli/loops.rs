@@ -36,6 +36,7 @@ pub(super) fn run(args: &LoopArgs) -> Result<(), Error> {
         data: args.data.clone().unwrap_or(folder),
         out: args.out.clone(),
         threads: args.threads.map_or_else(cores, |n| n as usize),
+        log: args.log,
     };
     let report = experiment(&spec, &options, args.format.json)?;
     report::print(&report, args.format)
@@ -55,6 +56,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Error> {
         data,
         out: args.out.clone(),
         threads: args.threads.map_or_else(cores, |n| n as usize),
+        log: false,
     };
     let report = experiment(&spec, &options, args.format.json)?;
     report::print(&report, args.format)

@@ -108,17 +108,6 @@ mod tests {
     }
 }
 
-/// How embeddings are stored.
-#[cfg(feature = "data")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum StorageArg {
-    F32,
-    #[default]
-    F16,
-    Int8,
-    Int4,
-}
-
 /// A variant by its key.
 #[cfg(all(feature = "data", feature = "train"))]
 #[derive(Clone, Copy, Debug)]

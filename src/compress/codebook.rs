@@ -1,6 +1,27 @@
 //! Scales and centres, fitted to a sample of elements.
 
 use super::{Error, check};
+use crate::embeddings::{Form, Storage};
+
+/// Most elements of a sample that a storage is fitted to.
+pub const SAMPLE: usize = 1 << 20;
+
+/// A storage of this form, with scale or centres for what is like the sample. Elements beyond the sample's are held within its
+/// range.
+///
+/// # Errors
+/// No element to fit to, or one that is not finite.
+pub fn fit(form: Form, sample: &[f32]) -> Result<Storage, Error> {
+    match (form.plain(), form) {
+        (Some(plain), _) => Ok(plain),
+        (None, Form::Int8) => Ok(Storage::Int8 {
+            scale: int8_scale(sample)?,
+        }),
+        (None, _) => Ok(Storage::KMeans4 {
+            centres: codebook(sample)?,
+        }),
+    }
+}
 
 /// The step of an int8 storage whose range holds the whole sample.
 ///

@@ -1,14 +1,17 @@
 //! Compression of embeddings: what storage and width cost, and baselines to compare a trained encoder with.
 //!
-//! - [`codebook`](fn@codebook) and [`int8_scale`] fit a [`Storage`] to a sample of elements.
+//! - [`fit`] makes a [`Storage`] of a form for a sample of elements, by [`int8_scale`] and [`codebook`](fn@codebook).
+//! - [`pack`](fn@pack) makes codes where a model runs, and [`unpacked`] takes them apart.
 //! - [`Pca`] is the plain baseline of an autoencoder: linear, and without training.
 //! - [`report`](fn@report) tells for every storage and prefix of an embedding how many bytes an impression takes and how much is lost.
 
 mod codebook;
+mod pack;
 mod pca;
 mod report;
 
-pub use codebook::{codebook, int8_scale};
+pub use codebook::{SAMPLE, codebook, fit, int8_scale};
+pub use pack::{guarded, pack, unpacked};
 pub use pca::Pca;
 pub use report::{Line, Rebuild, Report, report};
 

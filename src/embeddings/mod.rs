@@ -13,6 +13,7 @@
 
 mod copy;
 mod error;
+mod form;
 mod gather;
 mod lock;
 mod log;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use copy::Sorted;
 pub use error::Error;
+pub use form::Form;
 pub use gather::Gatherer;
 pub use log::Log;
 pub use manifest::{Committed, Header};

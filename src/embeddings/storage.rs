@@ -12,9 +12,10 @@ use super::Error;
 pub enum Storage {
     /// All of it, little-endian.
     F32,
-    /// The nearest half, little-endian.
+    /// The nearest half, little-endian; of zeros the positive one.
     F16,
-    /// A signed byte: `clamp(round(x / scale), -127, 127)`, ties to even.
+    /// A signed byte: `clamp(round(x * (1 / scale)), -127, 127)`, ties to even.
+    /// Not `x / scale`: devices round products correctly, and quotients each in their way.
     Int8 {
         /// What a step of one stands for.
         scale: f32,
@@ -103,9 +104,10 @@ impl Storage {
         codes.reserve(values.len() / width.max(1) * self.row_bytes(width));
         match self {
             Self::F32 => codes.extend(values.iter().flat_map(|x| x.to_le_bytes())),
-            Self::F16 => codes.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
+            Self::F16 => codes.extend(values.iter().flat_map(|x| half(*x).to_le_bytes())),
             Self::Int8 { scale } => {
-                let code = |x: &f32| (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+                let steps = 1.0 / scale;
+                let code = |x: &f32| (x * steps).round_ties_even().clamp(-127.0, 127.0) as i8;
                 codes.extend(values.iter().map(|x| code(x).cast_unsigned()));
             }
             Self::Int4 => {
@@ -120,6 +122,26 @@ impl Storage {
         Ok(())
     }
 
+    /// Refuses codes of halves that stand for no number, as a device makes them of elements beyond the halves.
+    ///
+    /// # Errors
+    /// As [`Storage::encode`].
+    pub fn check_codes(&self, codes: &[u8], width: usize) -> Result<(), Error> {
+        if *self != Self::F16 {
+            return Ok(());
+        }
+        let halves = || codes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b));
+        match halves().position(|h| !h.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::Value {
+                row: at / width.max(1),
+                element: at % width.max(1),
+                seen: halves().nth(at).unwrap_or(f16::NAN).to_f32(),
+                storage: self.name(),
+            }),
+        }
+    }
+
     /// What the codes of rows of `width` elements stand for.
     #[must_use]
     pub fn decode(&self, codes: &[u8], width: usize) -> Vec<f32> {
@@ -131,6 +153,12 @@ impl Storage {
         }
         values
     }
+}
+
+/// The nearest half, of zeros the positive one.
+fn half(x: f32) -> f16 {
+    let half = f16::from_f32(x);
+    if half == f16::ZERO { f16::ZERO } else { half }
 }
 
 /// Two codes a byte.

@@ -2,7 +2,7 @@
 
 use crate::bundle::{FEATURES, NOTE_CUTOFF};
 use crate::session::SessionError;
-use crate::{data, embeddings};
+use crate::{compress, data, embeddings};
 
 /// An extraction that cannot start or go on. What was committed stays, and the next run goes on after it.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +26,12 @@ pub enum Error {
     Data(#[from] data::Error),
     #[error(transparent)]
     Log(#[from] embeddings::Error),
+    #[error("nothing to fit the storage to: {0}")]
+    Fit(#[from] compress::Error),
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("a thread ended before its work")]
-    Thread,
+    #[error("the model cannot be continued to what is stored: {why}")]
+    Stored { why: String },
 }
 
 impl Error {
@@ -40,7 +42,8 @@ impl Error {
             Self::Data(e) => e.exit_code(),
             Self::Log(e) => e.exit_code(),
             Self::Session(e) => e.exit_code(),
-            Self::Thread => 70,
+            Self::Fit(e) => e.exit_code(),
+            Self::Stored { .. } => 70,
             Self::NoFeatures
             | Self::NoCutoff
             | Self::Note { .. }

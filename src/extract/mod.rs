@@ -1,21 +1,29 @@
 //! A foundation model over a log: what it leaves of every impression goes to an embedding log.
 //!
-//! Reading, encoding, running and writing overlap: each is a thread (running two, so that one batch is uploaded or read
+//! Reading, encoding, running and writing overlap: each is a thread (running several, so that one batch is uploaded or read
 //! back while another one is computed), between them queues of a few batches, so that memory is theirs whatever the log's
 //! length. Segments end at the same rows whenever a run is interrupted, and the log that comes out is the same.
+//!
+//! What is stored is made where the model runs: its graph goes on to the codes ([`crate::compress::pack`]), and they alone are
+//! read back, with the score.
 
 mod error;
 mod pipe;
+mod segments;
+mod work;
 
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::bundle::{Bundle, FEATURES, NOTE_CUTOFF};
-use crate::data::{Days, Encoded, Encoder, LogFiles};
-use crate::embeddings::{Header, Storage, Writer};
-use crate::session::Session;
-use crate::tensor::{HostTensor, Tensors};
+use crate::data::{Days, Encoder, LogFiles};
+use crate::embeddings::{Form, Header, Log, Storage, Writer};
+use crate::session::{Session, SessionOptions};
+
+use self::work::Work;
 
 pub use error::Error;
+pub use work::storing;
 
 /// What is extracted, and how it is kept.
 #[derive(Clone, Debug)]
@@ -24,8 +32,8 @@ pub struct Options {
     pub days: Option<Days>,
     /// Outputs of the model that are kept, side by side.
     pub layers: Vec<String>,
-    /// How they are stored.
-    pub storage: Storage,
+    /// How they are stored. What has to be fitted is fitted to the first of the days' rows, and stays in the log.
+    pub storage: Form,
     /// Rows of a segment.
     pub segment: usize,
     /// Time of the last event that the model has learnt from, ms, for a bundle that does not say.
@@ -39,7 +47,7 @@ impl Default for Options {
         Self {
             days: None,
             layers: vec!["embedding".to_owned()],
-            storage: Storage::F16,
+            storage: Form::F16,
             segment: 1 << 18,
             cutoff: None,
             leak: None,
@@ -73,171 +81,148 @@ pub struct Extracted {
     pub seconds: f64,
     /// Rows of a second.
     pub rows_per_second: f64,
-    /// Rows of a second that the model alone does, measured afterwards on a batch of this log.
+    /// Rows of a second that the model alone does, measured afterwards on a batch of this log, as many of them at once.
     pub kernel_rows_per_second: Option<f64>,
+    /// What threads were busy with.
+    pub busy: Busy,
     /// The words that allowed a leak.
     pub leak: Option<String>,
 }
 
-/// An extraction: a model, its encoder, the log that it goes over.
+/// Seconds of work, of all threads that do it together; they run beside each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Busy {
+    /// Reading and joining rows.
+    pub reading: f64,
+    /// Making inputs of them.
+    pub encoding: f64,
+    /// Upload, the model, readback; waiting for the device is part of it.
+    pub running: f64,
+    /// Writing segments to the disk.
+    pub writing: f64,
+}
+
+/// An extraction: a model, its encoder, the log that it goes over, and where to.
 pub struct Extraction<'a> {
-    session: &'a Session,
-    encoder: Encoder,
-    log: &'a LogFiles,
-    options: &'a Options,
-    header: Header,
-    /// Outputs, each with its width.
-    layers: Vec<(String, usize)>,
+    work: Work<'a>,
+    out: PathBuf,
 }
 
 /// The output that is the model's prediction.
 const SCORE: &str = "prob";
 
 impl<'a> Extraction<'a> {
-    /// Puts a model and a log together.
+    /// Puts a model and a log together, and opens the model on a device, with what it leaves stored there. What a storage has
+    /// to be fitted to is taken of the log's first rows, unless an earlier run to the same folder has done so.
     ///
     /// # Errors
     /// [`Error`] when the bundle does not say how rows become inputs or when its training ended, or lacks an output.
-    pub fn new(bundle: &Bundle, session: &'a Session, log: &'a LogFiles, options: &'a Options) -> Result<Self, Error> {
+    pub fn open(
+        bundle: &Bundle,
+        device: &SessionOptions,
+        log: &'a LogFiles,
+        options: &'a Options,
+        out: &Path,
+    ) -> Result<Self, Error> {
         let encoder = encoder(bundle)?;
-        let cutoff = match (options.cutoff, bundle.notes.get(NOTE_CUTOFF)) {
-            (Some(cutoff), _) => Some(cutoff),
-            (None, Some(text)) => Some(text.parse().map_err(|_| Error::Note {
-                note: NOTE_CUTOFF,
-                why: format!("{text:?} is no time in ms"),
-            })?),
-            (None, None) => None,
-        };
-        if cutoff.is_none() && options.leak.is_none() {
-            return Err(Error::NoCutoff);
-        }
-        let port = |name: &String| {
-            let found = bundle.manifest.outputs.iter().find(|p| p.name == *name);
-            let there = || {
-                bundle
-                    .manifest
-                    .outputs
-                    .iter()
-                    .map(|p| format!("`{}`", p.name))
-                    .collect()
-            };
-            let port = found.ok_or_else(|| Error::Output {
-                name: name.clone(),
-                there: there(),
-            })?;
-            Ok((name.clone(), port.width() as usize))
-        };
-        let layers: Vec<(String, usize)> = options.layers.iter().map(port).collect::<Result<_, Error>>()?;
-        port(&SCORE.to_owned())?;
-        let header = Header {
-            fm: bundle.manifest.fingerprint.clone(),
-            cutoff,
-            width: layers.iter().map(|(_, width)| width).sum(),
-            storage: options.storage.clone(),
-            ingest: encoder.features().has_ingest(),
-            score: true,
-            side: Vec::new(),
-            prequential: false,
-            leak: options.leak.clone(),
-        };
-        Ok(Self {
+        let (header, layers) = header(bundle, &encoder, options)?;
+        let work = |session, header, stored| Work {
             session,
-            encoder,
+            encoder: encoder.clone(),
             log,
             options,
             header,
-            layers,
+            layers: layers.clone(),
+            stored,
+        };
+        let storage = match known(out, options.storage) {
+            Some(storage) => storage,
+            None => work(Session::open(bundle, device)?, header.clone(), false).fit(options.storage)?,
+        };
+        let stores = work::storing(bundle, &options.layers, &storage)?;
+        let session = Session::open(stores.as_ref().unwrap_or(bundle), device)?;
+        Ok(Self {
+            work: work(session, Header { storage, ..header }, stores.is_some()),
+            out: out.to_path_buf(),
         })
+    }
+
+    /// The model on its device.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.work.session
     }
 
     /// Goes over the log, from where an earlier run was ended.
     ///
     /// # Errors
     /// [`Error`]: the first one; what was committed stays.
-    pub fn run(&self, out: &std::path::Path, observe: &(dyn Fn(Progress) + Sync)) -> Result<Extracted, Error> {
-        let mut writer = Writer::open(out, &self.header)?;
+    pub fn run(&self, observe: &(dyn Fn(Progress) + Sync)) -> Result<Extracted, Error> {
+        let header = &self.work.header;
+        let mut writer = Writer::open(&self.out, header)?;
         let found: u64 = writer.committed().iter().map(|s| s.rows as u64).sum();
         let start = Instant::now();
-        let (rows, sample) = pipe::run(self, &mut writer, found, observe)?;
+        let pipe::Done { rows, busy, sample } = pipe::run(&self.work, &mut writer, found, observe)?;
         let seconds = start.elapsed().as_secs_f64();
-        let kernel = sample.map(|batch| self.kernel_rate(&batch)).transpose()?;
+        let kernel = sample.map(|batch| pipe::kernel_rate(&self.work, &batch)).transpose()?;
         Ok(Extracted {
             rows,
             found,
-            width: self.header.width,
-            bytes_per_impression: self.header.storage.row_bytes(self.header.width),
-            fm: self.header.fm.clone(),
+            width: header.width,
+            bytes_per_impression: header.storage.row_bytes(header.width),
+            fm: header.fm.clone(),
             seconds,
             rows_per_second: rows as f64 / seconds.max(1e-9),
             kernel_rows_per_second: kernel,
-            leak: self.header.leak.clone(),
+            busy,
+            leak: header.leak.clone(),
         })
     }
+}
 
-    /// What the model leaves of a batch: embeddings `[rows, width]` and predictions.
-    fn embed(&self, inputs: &Tensors) -> Result<(Vec<f32>, Vec<f32>), Error> {
-        let out = self.session.run(inputs)?;
-        let floats = |name: &str| out.get(name).and_then(HostTensor::as_f32).unwrap_or(&[]);
-        let score = floats(SCORE).to_vec();
-        if let [(name, _)] = &self.layers[..] {
-            return Ok((floats(name).to_vec(), score));
-        }
-        let mut beside = Vec::with_capacity(score.len() * self.header.width);
-        let layers: Vec<(&[f32], usize)> = self.layers.iter().map(|(name, width)| (floats(name), *width)).collect();
-        for row in 0..score.len() {
-            for (layer, width) in &layers {
-                beside.extend_from_slice(&layer[row * width..(row + 1) * width]);
-            }
-        }
-        Ok((beside, score))
-    }
+/// The storage of a log that is gone on with, else one that needs no fitting. Of a log that cannot be read the writer says what
+/// is wrong.
+fn known(out: &Path, form: Form) -> Option<Storage> {
+    let there = || Log::open(out).ok().map(|log| log.header().storage.clone());
+    form.plain().or_else(|| there().filter(|storage| form.is_of(storage)))
+}
 
-    /// The inputs that the model has, of all that the features make.
-    fn inputs(&self, encoded: &mut Encoded) -> Result<Tensors, Error> {
-        let wanted = self
-            .session
-            .manifest()
-            .inputs
-            .iter()
-            .filter(|p| p.name != crate::ir::REQUEST_OF_ROW);
-        let take = |p: &crate::bundle::Port| {
-            let column = encoded.inputs.swap_remove(&p.name);
-            Ok((
-                p.name.clone(),
-                column.ok_or_else(|| Error::Input { name: p.name.clone() })?,
-            ))
-        };
-        wanted.map(take).collect()
+/// What the log will say of itself, but for what is fitted, and the outputs that are kept, each with its width.
+fn header(bundle: &Bundle, encoder: &Encoder, options: &Options) -> Result<(Header, Vec<(String, usize)>), Error> {
+    let cutoff = match (options.cutoff, bundle.notes.get(NOTE_CUTOFF)) {
+        (Some(cutoff), _) => Some(cutoff),
+        (None, Some(text)) => Some(text.parse().map_err(|_| Error::Note {
+            note: NOTE_CUTOFF,
+            why: format!("{text:?} is no time in ms"),
+        })?),
+        (None, None) => None,
+    };
+    if cutoff.is_none() && options.leak.is_none() {
+        return Err(Error::NoCutoff);
     }
-
-    /// Refuses rows that the model has learnt from.
-    fn refuse_known(&self, encoded: &Encoded) -> Result<(), Error> {
-        let (Some(cutoff), None) = (self.header.cutoff, &self.header.leak) else {
-            return Ok(());
-        };
-        match encoded.time.iter().position(|t| *t <= cutoff) {
-            None => Ok(()),
-            Some(at) => Err(Error::Known {
-                row: encoded.row[at],
-                time: encoded.time[at],
-                cutoff,
-            }),
-        }
-    }
-
-    /// The model's own rate: one batch again and again.
-    fn kernel_rate(&self, batch: &Tensors) -> Result<f64, Error> {
-        let rows = batch
-            .values()
-            .next()
-            .map_or(0, |t| t.shape.first().copied().unwrap_or(0));
-        let (mut done, start) = (0, Instant::now());
-        while done == 0 || start.elapsed() < Duration::from_secs(1) {
-            self.session.run(batch)?;
-            done += rows;
-        }
-        Ok(done as f64 / start.elapsed().as_secs_f64())
-    }
+    let outputs = &bundle.manifest.outputs;
+    let port = |name: &String| {
+        let found = outputs.iter().find(|p| p.name == *name);
+        let port = found.ok_or_else(|| Error::Output {
+            name: name.clone(),
+            there: outputs.iter().map(|p| format!("`{}`", p.name)).collect(),
+        })?;
+        Ok((name.clone(), port.width() as usize))
+    };
+    let layers: Vec<(String, usize)> = options.layers.iter().map(port).collect::<Result<_, Error>>()?;
+    port(&SCORE.to_owned())?;
+    let header = Header {
+        fm: bundle.manifest.fingerprint.clone(),
+        cutoff,
+        width: layers.iter().map(|(_, width)| width).sum(),
+        storage: Storage::F32,
+        ingest: encoder.features().has_ingest(),
+        score: true,
+        side: Vec::new(),
+        prequential: false,
+        leak: options.leak.clone(),
+    };
+    Ok((header, layers))
 }
 
 /// The encoder that a bundle bears.

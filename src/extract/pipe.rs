@@ -1,85 +1,162 @@
 //! The threads of an extraction and the queues between them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::{Error, Extraction, Progress};
+use super::segments::{Embedded, Rows};
+use super::work::Work;
+use super::{Busy, Error, Progress};
 use crate::data::{Encoded, RowBatch};
-use crate::embeddings::{Segment, Writer};
+use crate::embeddings::Writer;
 use crate::tensor::Tensors;
 
 /// Batches that wait between two threads.
 const QUEUE: usize = 2;
-/// Batches that run at once.
-const RUNNING: usize = 2;
+/// Batches that are encoded at once.
+const ENCODING: usize = 2;
+/// Batches that run at once: one goes in, one computes, one comes back.
+const RUNNING: usize = 3;
 
 /// A batch with its place in the log.
 type Placed<T> = (u64, T);
+/// A queue with several readers.
+type Shared<T> = Mutex<Receiver<Placed<T>>>;
 
-/// A batch that has been through the model.
-struct Embedded {
-    encoded: Encoded,
-    values: Vec<f32>,
-    score: Vec<f32>,
+/// What has been done.
+pub(super) struct Done {
+    /// Rows written.
+    pub(super) rows: u64,
+    pub(super) busy: Busy,
+    /// A batch to measure the model by.
+    pub(super) sample: Option<Tensors>,
 }
 
-/// Runs them all. How many rows were written, and a batch to measure the model by.
+/// What all threads see.
+struct Common {
+    failed: Mutex<Option<Error>>,
+    sample: Mutex<Option<Tensors>>,
+    /// Nanoseconds of work, as in [`Busy`].
+    spent: [AtomicU64; 4],
+}
+
+/// Places in [`Common::spent`].
+#[derive(Clone, Copy)]
+enum Stage {
+    Read,
+    Encode,
+    Run,
+    Write,
+}
+
+impl Common {
+    /// Notes an error; the first one is the run's. To be called before the thread's queue closes: whoever finds a queue closed
+    /// and no error takes it for the end of the log.
+    fn note(&self, result: Result<(), Error>) {
+        if let Err(e) = result {
+            lock(&self.failed).get_or_insert(e);
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        lock(&self.failed).is_some()
+    }
+
+    fn timed<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent[stage as usize].fetch_add(took, Ordering::Relaxed);
+        done
+    }
+
+    fn busy(&self) -> Busy {
+        let seconds = |stage: Stage| self.spent[stage as usize].load(Ordering::Relaxed) as f64 / 1e9;
+        Busy {
+            reading: seconds(Stage::Read),
+            encoding: seconds(Stage::Encode),
+            running: seconds(Stage::Run),
+            writing: seconds(Stage::Write),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs them all.
 pub(super) fn run(
-    x: &Extraction<'_>,
+    x: &Work<'_>,
     writer: &mut Writer,
     found: u64,
     observe: &(dyn Fn(Progress) + Sync),
-) -> Result<(u64, Option<Tensors>), Error> {
+) -> Result<Done, Error> {
     let after = writer.last_row();
-    let failed = Mutex::new(None);
-    let fail = |e: Error| {
-        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+    let common = Common {
+        failed: Mutex::new(None),
+        sample: Mutex::new(None),
+        spent: Default::default(),
     };
-    let sample = Mutex::new(None);
     let mut written = 0;
+    let (raw, raw_out) = sync_channel::<Placed<RowBatch>>(QUEUE);
+    let (ready, ready_out) = sync_channel::<Placed<(Encoded, Tensors)>>(QUEUE);
+    let (done, done_out) = sync_channel::<Placed<Embedded>>(QUEUE);
+    let (full, full_out) = sync_channel::<Rows>(1);
+    let (raw_out, ready_out) = (Mutex::new(raw_out), Mutex::new(ready_out));
     thread::scope(|scope| {
-        let (raw, raw_out) = sync_channel::<Placed<RowBatch>>(QUEUE);
-        let (ready, ready_out) = sync_channel::<Placed<(Encoded, Tensors)>>(QUEUE);
-        let (done, done_out) = sync_channel::<Placed<Embedded>>(QUEUE);
-        scope.spawn(|| read(x, after, raw).unwrap_or_else(fail));
-        scope.spawn(|| encode(x, raw_out, ready, &sample).unwrap_or_else(fail));
-        let ready_out = Mutex::new(ready_out);
-        let ready_out = &ready_out;
-        thread::scope(|inner| {
-            for _ in 0..RUNNING {
-                let done = done.clone();
-                inner.spawn(move || compute(x, ready_out, done).unwrap_or_else(fail));
-            }
-            drop(done);
-            let mut segments = Segments::new(x, writer, found, observe);
-            match segments.take(done_out) {
-                // What came before an error is whole, but where it ends is not where a segment would.
-                Ok(()) if failed.lock().unwrap_or_else(PoisonError::into_inner).is_none() => {
-                    segments.flush().unwrap_or_else(fail);
+        let (common, raw_out, ready_out) = (&common, &raw_out, &ready_out);
+        scope.spawn(move || common.note(read(x, common, after, &raw)));
+        for _ in 0..ENCODING {
+            let ready = ready.clone();
+            scope.spawn(move || common.note(encode(x, common, raw_out, &ready)));
+        }
+        for _ in 0..RUNNING {
+            let done = done.clone();
+            scope.spawn(move || common.note(compute(x, common, ready_out, &done)));
+        }
+        drop((ready, done));
+        scope.spawn(move || collect(x, common, done_out, &full));
+        for rows in full_out {
+            let wrote = common.timed(Stage::Write, || rows.write(&x.header, writer));
+            match wrote {
+                Ok(()) => written += rows.len() as u64,
+                Err(e) => {
+                    common.note(Err(e.into()));
+                    break;
                 }
-                Ok(()) => {}
-                Err(e) => fail(e),
             }
-            written = segments.written;
-        });
+            observe(Progress {
+                rows: found + written,
+                of: x.log.rows(),
+            });
+        }
     });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let busy = common.busy();
+    let into = |poisoned: PoisonError<_>| poisoned.into_inner();
+    match common.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(e) => Err(e),
-        None => Ok((written, sample.into_inner().unwrap_or_else(PoisonError::into_inner))),
+        None => Ok(Done {
+            rows: written,
+            busy,
+            sample: common.sample.into_inner().unwrap_or_else(into),
+        }),
     }
 }
 
 /// Reads the rows that are not committed yet. A closed queue means that another thread has failed and said why.
-fn read(x: &Extraction<'_>, after: Option<u64>, out: SyncSender<Placed<RowBatch>>) -> Result<(), Error> {
+fn read(x: &Work<'_>, common: &Common, after: Option<u64>, out: &SyncSender<Placed<RowBatch>>) -> Result<(), Error> {
+    let mut batches = x.log.batches(x.options.days);
     let mut place = 0;
-    for batch in x.log.batches(x.options.days) {
+    while let Some(batch) = common.timed(Stage::Read, || batches.next()) {
         let batch = batch?.after(after);
         if batch.is_empty() {
             continue;
         }
-        if out.send((place, batch)).is_err() {
+        if common.has_failed() || out.send((place, batch)).is_err() {
             return Ok(());
         }
         place += 1;
@@ -87,18 +164,26 @@ fn read(x: &Extraction<'_>, after: Option<u64>, out: SyncSender<Placed<RowBatch>
     Ok(())
 }
 
+/// The next of a queue with several readers.
+fn next<T>(from: &Shared<T>) -> Option<Placed<T>> {
+    lock(from).recv().ok()
+}
+
 fn encode(
-    x: &Extraction<'_>,
-    from: Receiver<Placed<RowBatch>>,
-    out: SyncSender<Placed<(Encoded, Tensors)>>,
-    sample: &Mutex<Option<Tensors>>,
+    x: &Work<'_>,
+    common: &Common,
+    from: &Shared<RowBatch>,
+    out: &SyncSender<Placed<(Encoded, Tensors)>>,
 ) -> Result<(), Error> {
-    for (place, batch) in from {
-        let mut encoded = x.encoder.encode(&batch)?;
-        x.refuse_known(&encoded)?;
-        let inputs = x.inputs(&mut encoded)?;
+    while let Some((place, batch)) = next(from) {
+        let (encoded, inputs) = common.timed(Stage::Encode, || {
+            let mut encoded = x.encoder.encode(&batch)?;
+            x.refuse_known(&encoded)?;
+            let inputs = x.inputs(&mut encoded)?;
+            Ok::<_, Error>((encoded, inputs))
+        })?;
         if place == 0 {
-            *sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(inputs.clone());
+            *lock(&common.sample) = Some(inputs.clone());
         }
         if out.send((place, (encoded, inputs))).is_err() {
             return Ok(());
@@ -108,108 +193,62 @@ fn encode(
 }
 
 fn compute(
-    x: &Extraction<'_>,
-    from: &Mutex<Receiver<Placed<(Encoded, Tensors)>>>,
-    out: SyncSender<Placed<Embedded>>,
+    x: &Work<'_>,
+    common: &Common,
+    from: &Shared<(Encoded, Tensors)>,
+    out: &SyncSender<Placed<Embedded>>,
 ) -> Result<(), Error> {
-    loop {
-        let next = from.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((place, (encoded, inputs))) = next else {
-            return Ok(());
-        };
-        let (values, score) = x.embed(&inputs)?;
-        if out.send((place, Embedded { encoded, values, score })).is_err() {
+    while let Some((place, (encoded, inputs))) = next(from) {
+        let (codes, score) = common.timed(Stage::Run, || x.codes(&inputs))?;
+        if out.send((place, Embedded { encoded, codes, score })).is_err() {
             return Ok(());
         }
     }
+    Ok(())
 }
 
-/// Batches in their order, cut into segments.
-struct Segments<'a> {
-    x: &'a Extraction<'a>,
-    writer: &'a mut Writer,
-    observe: &'a (dyn Fn(Progress) + Sync),
-    found: u64,
-    written: u64,
-    key: Vec<u64>,
-    time: Vec<i64>,
-    ingest: Vec<i64>,
-    row: Vec<u64>,
-    score: Vec<f32>,
-    codes: Vec<u8>,
-}
-
-impl<'a> Segments<'a> {
-    fn new(x: &'a Extraction<'a>, writer: &'a mut Writer, found: u64, observe: &'a (dyn Fn(Progress) + Sync)) -> Self {
-        Self {
-            x,
-            writer,
-            observe,
-            found,
-            written: 0,
-            key: Vec::new(),
-            time: Vec::new(),
-            ingest: Vec::new(),
-            row: Vec::new(),
-            score: Vec::new(),
-            codes: Vec::new(),
+/// Puts batches in their order and cuts them into segments. What came before an error is whole, but where it ends is not where
+/// a segment would.
+fn collect(x: &Work<'_>, common: &Common, from: Receiver<Placed<Embedded>>, out: &SyncSender<Rows>) {
+    let bytes = x.header.storage.row_bytes(x.header.width);
+    let (mut early, mut next, mut rows) = (BTreeMap::new(), 0, Rows::default());
+    for (place, batch) in from {
+        early.insert(place, batch);
+        while let Some(batch) = early.remove(&next) {
+            next += 1;
+            rows.add(batch);
         }
-    }
-
-    fn take(&mut self, from: Receiver<Placed<Embedded>>) -> Result<(), Error> {
-        let (mut early, mut next) = (BTreeMap::new(), 0);
-        for (place, batch) in from {
-            early.insert(place, batch);
-            while let Some(batch) = early.remove(&next) {
-                next += 1;
-                self.add(batch)?;
+        while rows.len() >= x.options.segment {
+            if out.send(rows.take(x.options.segment, bytes)).is_err() {
+                return;
             }
         }
-        Ok(())
     }
+    if rows.len() > 0 && !common.has_failed() {
+        // Closed only after an error, which is noted.
+        let _ = out.send(rows);
+    }
+}
 
-    fn add(&mut self, batch: Embedded) -> Result<(), Error> {
-        let header = &self.x.header;
-        header.storage.encode(&batch.values, header.width, &mut self.codes)?;
-        self.key.extend(batch.encoded.key);
-        self.time.extend(batch.encoded.time);
-        self.ingest.extend(batch.encoded.ingest.into_iter().flatten());
-        self.row.extend(batch.encoded.row);
-        self.score.extend(batch.score);
-        while self.key.len() >= self.x.options.segment {
-            self.append(self.x.options.segment)?;
+/// The model's own rate: one batch again and again, as many at once as in a run.
+pub(super) fn kernel_rate(x: &Work<'_>, batch: &Tensors) -> Result<f64, Error> {
+    let rows = batch.values().next().and_then(|t| t.shape.first()).copied();
+    let (done, start, failed) = (AtomicU64::new(0), Instant::now(), Mutex::new(None));
+    thread::scope(|scope| {
+        for _ in 0..RUNNING {
+            scope.spawn(|| {
+                while start.elapsed() < Duration::from_secs(1) {
+                    if let Err(e) = x.session.run(batch) {
+                        lock(&failed).get_or_insert(e);
+                        return;
+                    }
+                    done.fetch_add(rows.unwrap_or(0) as u64, Ordering::Relaxed);
+                }
+            });
         }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        self.append(self.key.len())
-    }
-
-    /// Writes the first rows that wait as a segment.
-    fn append(&mut self, rows: usize) -> Result<(), Error> {
-        let header = &self.x.header;
-        let bytes = rows * header.storage.row_bytes(header.width);
-        self.writer.append(&Segment {
-            key: &self.key[..rows],
-            time: &self.time[..rows],
-            ingest: header.ingest.then(|| &self.ingest[..rows]),
-            row: &self.row[..rows],
-            score: Some(&self.score[..rows]),
-            side: &[],
-            codes: &self.codes[..bytes],
-        })?;
-        self.key.drain(..rows);
-        self.time.drain(..rows);
-        self.ingest.drain(..rows.min(self.ingest.len()));
-        self.row.drain(..rows);
-        self.score.drain(..rows);
-        self.codes.drain(..bytes);
-        self.written += rows as u64;
-        (self.observe)(Progress {
-            rows: self.found + self.written,
-            of: self.x.log.rows(),
-        });
-        Ok(())
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(e) => Err(e.into()),
+        None => Ok(done.into_inner() as f64 / start.elapsed().as_secs_f64()),
     }
 }

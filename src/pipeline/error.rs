@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::compile::CompileError;
 use crate::container::{self, io_exit_code};
-use crate::{data, history, metrics, model, train};
+use crate::{compress, data, embeddings, history, metrics, model, train};
 
 /// A loop that cannot start or go on. What was finished before stays.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,10 @@ pub enum Error {
     #[error("row {row} names version {version} of the foundation model, which there is not")]
     Version { row: usize, version: usize },
     #[error(transparent)]
+    Log(#[from] embeddings::Error),
+    #[error(transparent)]
+    Compress(#[from] compress::Error),
+    #[error(transparent)]
     History(#[from] history::Error),
     #[error(transparent)]
     Train(#[from] train::Error),
@@ -72,6 +76,8 @@ impl Error {
             Self::Io { source, .. } => io_exit_code(source),
             Self::Write { source, .. } => source.exit_code(),
             Self::Data(e) => e.exit_code(),
+            Self::Log(e) => e.exit_code(),
+            Self::Compress(e) => e.exit_code(),
             Self::History(e) => e.exit_code(),
             Self::Train(e) => e.exit_code(),
             Self::Compile(e) => e.exit_code(),

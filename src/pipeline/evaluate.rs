@@ -9,8 +9,9 @@ use super::past::histories;
 use super::run::Finished;
 use super::spec::History;
 use super::spec::{self, Mode, Spec};
+use super::stored;
 use super::variant::Variant;
-use crate::metrics::{Bootstrap, Measured, Sample, logit};
+use crate::metrics::{Bootstrap, Measured, Metric, Sample, logit};
 use crate::report::{self, Against, Curve, GapHistogram, LengthHistogram, ModelSize, Period, Report, Role};
 
 impl Finished {
@@ -60,6 +61,7 @@ impl Finished {
             report.decompose(vm, raw, loopfm, both)?;
         }
         self.pictures(spec, &test, &mut report)?;
+        self.storages(spec, &test, of(Variant::Loopfm), &mut report)?;
         Ok(report)
     }
 
@@ -121,9 +123,7 @@ impl Finished {
                 "positives and negatives"
             },
         );
-        p.storage = "f32".to_owned();
-        let width = self.fm.first().map_or(0, |fm| fm.width);
-        p.bytes_per_impression = Some(4.0 * width as f64);
+        p.storage = spec.fm.storage.name().to_owned();
         for (variant, learnt) in &self.learnt {
             let parameters = learnt.first().map_or(0, |l| l.course.parameters) as u64;
             p.models.push(ModelSize {
@@ -131,6 +131,26 @@ impl Finished {
                 parameters,
                 what: String::new(),
             });
+        }
+        Ok(())
+    }
+
+    /// What each storage costs and loses, and how well the vertical model reads the one that is declared.
+    fn storages(
+        &self,
+        spec: &Spec,
+        test: &Range<usize>,
+        loopfm: Option<&[Measured]>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let Some(fm) = self.fm.first() else { return Ok(()) };
+        report.storage = stored::table(fm, &self.stream.days(spec.split.train), test)?;
+        if let Some(line) = report.storage.iter_mut().find(|s| s.name == spec.fm.storage.name()) {
+            report.protocol.bytes_per_impression = Some(line.bytes);
+            let auc: Option<Vec<f64>> = loopfm
+                .map(|seeds| seeds.iter().map(|m| m.get(Metric::Auc)).collect())
+                .transpose()?;
+            line.auc = auc.map(|auc| auc.iter().sum::<f64>() / auc.len() as f64);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::tensor::{HostTensor, Tensors};
 const HASH: &str = "loopfm.hash";
 const COURSE: &str = "loopfm.course";
 const CUTOFFS: &str = "loopfm.cutoffs";
-const FM: &str = "loopfm.fm";
+const FMS: &str = "loopfm.fms";
 
 /// Writes tensors and words about them.
 fn write(
@@ -58,8 +58,10 @@ fn floats(tensors: &Tensors, name: &str) -> Option<Vec<f32>> {
 
 impl Taught {
     pub(super) fn write(&self, path: &Path, hash: &str) -> Result<(), Error> {
-        let cutoffs = serde_json::to_string(&self.cutoffs).map_err(|e| Error::Declared { why: e.to_string() })?;
-        let metadata = [(HASH, hash.to_owned()), (CUTOFFS, cutoffs), (FM, self.fm.clone())];
+        let wrong = |e: serde_json::Error| Error::Declared { why: e.to_string() };
+        let cutoffs = serde_json::to_string(&self.cutoffs).map_err(wrong)?;
+        let fms = serde_json::to_string(&self.fms).map_err(wrong)?;
+        let metadata = [(HASH, hash.to_owned()), (CUTOFFS, cutoffs), (FMS, fms)];
         let metadata = metadata.map(|(key, text)| (key.to_owned(), text)).into();
         let rows = self.version.len();
         let item_width = self.items.len() / rows.max(1);
@@ -93,7 +95,7 @@ impl Taught {
             version: tensors.get("version")?.as_i32()?.to_vec(),
             cutoffs: serde_json::from_str(metadata.get(CUTOFFS)?).ok()?,
             items: floats(&tensors, "items").unwrap_or_default(),
-            fm: metadata.get(FM)?.clone(),
+            fms: serde_json::from_str(metadata.get(FMS)?).ok()?,
         })
     }
 }

@@ -8,6 +8,7 @@ mod keep;
 mod past;
 mod run;
 mod spec;
+mod stored;
 mod stream;
 mod student;
 mod teacher;

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::past::{Sources, histories};
-use super::spec::Spec;
+use super::spec::{Fm, Spec};
 use super::stream::Stream;
 use super::student::{Learnt, School};
 use super::teacher::{LABEL, NEVER, Taught, teach};
 use super::variant::{Embeddings, Variant};
-use super::{Error, fields};
+use super::{Error, fields, stored};
 use crate::bundle::{FEATURES, NOTE_CUTOFF, NOTE_FM, NOTE_HISTORY};
 use crate::data::Encoder;
+use crate::embeddings::Form;
 use crate::history::Histories;
 use crate::tensor::Tensors;
 use crate::train;
@@ -28,6 +29,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Trainings at once.
     pub threads: usize,
+    /// Whether what foundation models leave is written as logs, too: `embeddings/fm-SEED` in `out`.
+    pub log: bool,
 }
 
 /// What happens in a run.
@@ -130,6 +133,10 @@ pub fn run(spec: &Spec, options: &Options, observe: &(dyn Fn(&Progress<'_>) + Sy
             )
         })
         .collect::<Result<_, _>>()?;
+    for school in schools.iter().filter(|_| options.log) {
+        let dir = options.out.join("embeddings").join(format!("fm-{}", school.seed));
+        stored::write_log(&dir, spec, &stream, &school.fm)?;
+    }
     let all: Vec<(Variant, &School<'_>)> = variants.iter().flat_map(|v| schools.iter().map(|s| (*v, s))).collect();
     let learnt = side_by_side(options.threads, &all, |(variant, school)| job.learn(*variant, school))?;
     let mut by_variant: BTreeMap<Variant, Vec<Learnt>> = BTreeMap::new();
@@ -164,7 +171,7 @@ impl Job<'_> {
     fn teach(&self, seed: u64, learns: bool) -> Result<Taught, Error> {
         let train = self.fm_training(seed);
         let what = if learns { "fm" } else { "fm-random" };
-        let hash = self.hash(&(what, &train, &self.spec.fm, &self.spec.split.fm))?;
+        let hash = self.hash(&(what, &train, &self.fm(Form::F32), &self.spec.split.fm))?;
         let path = self.runs.join(format!("{what}-{seed}.safetensors"));
         let sources = Sources {
             columns: self.columns.clone(),
@@ -195,11 +202,25 @@ impl Job<'_> {
         train
     }
 
+    /// The foundation model's declaration, were it stored so.
+    fn fm(&self, storage: Form) -> Fm {
+        Fm {
+            storage,
+            ..self.spec.fm.clone()
+        }
+    }
+
     /// A vertical model.
     fn learn(&self, variant: Variant, school: &School<'_>) -> Result<Learnt, Error> {
         let seed = school.seed;
         let train = school.training(variant)?;
-        let fm = (&self.spec.fm, self.fm_training(seed));
+        // What reads no stored embeddings does not depend on how they are stored.
+        let form = if variant.reads_stored() {
+            self.spec.fm.storage
+        } else {
+            Form::F32
+        };
+        let fm = (self.fm(form), self.fm_training(seed));
         let hash = self.hash(&(variant, &train, &self.spec.split, fm))?;
         let path = self.runs.join(format!("{}-{seed}.safetensors", variant.key()));
         self.once(
@@ -210,7 +231,7 @@ impl Job<'_> {
                 let (learnt, model) = school.learn(variant)?;
                 let mut notes = self.notes();
                 if variant.embeddings() == Some(Embeddings::Fm) {
-                    notes.insert(NOTE_FM.to_owned(), school.fm.fm.clone());
+                    notes.insert(NOTE_FM.to_owned(), school.fm.fm().to_owned());
                 }
                 train::save(&self.model(variant.key(), seed), &model, &notes)?;
                 learnt.write(&path, &hash)?;

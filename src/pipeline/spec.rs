@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::variant::Variant;
+use crate::embeddings::Form;
 use crate::history::Rule;
 use crate::train;
 
@@ -152,11 +153,23 @@ pub struct Fm {
     pub block_hours: Option<u32>,
     /// Its outputs that are kept of each impression, side by side: `embedding`, or layers named in `extract`.
     pub layers: Vec<String>,
+    /// How these are stored: vertical models read what is left of them.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub storage: Form,
     /// Columns whose tables make up the embedding of the control without interactions.
     #[serde(default)]
     pub items: Vec<String>,
     /// Model, batches, optimiser, loss. An epoch is one over a block.
     pub train: train::Spec,
+}
+
+fn whole() -> Form {
+    Form::F32
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_whole(form: &Form) -> bool {
+    *form == Form::F32
 }
 
 /// The vertical model.

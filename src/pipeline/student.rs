@@ -11,7 +11,7 @@ use super::spec::Spec;
 use super::stream::Stream;
 use super::teacher::{LABEL, TEACHER, Taught, split, with_past};
 use super::variant::{self, LENGTH, Variant};
-use super::{Error, fields};
+use super::{Error, fields, stored};
 use crate::data::Encoder;
 use crate::history::Histories;
 use crate::import::Model;
@@ -125,9 +125,10 @@ impl<'a> School<'a> {
         let sources = Sources {
             columns: Arc::clone(&self.columns),
             raw: Arc::clone(&self.raw),
-            loopfm: variant
-                .embeddings()
-                .map(|e| (Arc::clone(&self.loopfm), self.embeddings(e))),
+            loopfm: match variant.embeddings() {
+                Some(e) => Some((Arc::clone(&self.loopfm), self.embeddings(e)?)),
+                None => None,
+            },
         };
         let past = Past::new(trainer.graph(), &sources)?;
         let of = |(rows, base): &(Range<usize>, Split)| with_past(base, &past, rows);
@@ -150,7 +151,8 @@ impl<'a> School<'a> {
     pub(super) fn training(&self, variant: Variant) -> Result<train::Spec, Error> {
         let plain = toml::Table::try_from(&self.spec.vm.train).map_err(|e| Error::Declared { why: e.to_string() })?;
         let mut table = variant.laid_over(&plain, &self.spec.vm.with);
-        let width = variant.embeddings().map(|e| self.embeddings(e).width);
+        let embeddings = variant.embeddings().map(|e| self.embeddings(e)).transpose()?;
+        let width = embeddings.map(|e| e.width);
         if let (Some(width), Some(toml::Value::Table(loopfm))) =
             (width, table.get_mut("model").and_then(|m| m.get_mut("loopfm")))
         {
@@ -168,23 +170,33 @@ impl<'a> School<'a> {
         Ok(spec)
     }
 
-    fn embeddings(&self, which: variant::Embeddings) -> Arc<Embeddings> {
+    fn embeddings(&self, which: variant::Embeddings) -> Result<Arc<Embeddings>, Error> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(made.entry(which).or_insert_with(|| Arc::new(self.make(which))))
+        if let Some(made) = made.get(&which) {
+            return Ok(Arc::clone(made));
+        }
+        let new = Arc::new(self.make(which)?);
+        made.insert(which, Arc::clone(&new));
+        Ok(new)
     }
 
-    fn make(&self, which: variant::Embeddings) -> Embeddings {
+    fn make(&self, which: variant::Embeddings) -> Result<Embeddings, Error> {
         let fm = &self.fm;
         let all = |values: &[f32]| Embeddings {
             width: values.len() / self.stream.rows().max(1),
             values: values.to_vec(),
         };
+        let as_stored = |fm: &Taught, values: &[f32]| {
+            let storage = stored::storage(self.spec.fm.storage, fm, self.splits.train.0.clone())?;
+            Ok(all(&stored::read_back(&storage, values, fm.width)?))
+        };
+        let random = self.random.as_ref().unwrap_or(fm);
         match which {
-            variant::Embeddings::Fm => all(&fm.embeddings),
-            variant::Embeddings::Permuted => all(&permuted(fm, self.seed)),
-            variant::Embeddings::Random => all(self.random.as_ref().map_or(&fm.embeddings, |r| &r.embeddings)),
-            variant::Embeddings::Score => all(&fm.score),
-            variant::Embeddings::Items => all(&fm.items),
+            variant::Embeddings::Fm => as_stored(fm, &fm.embeddings),
+            variant::Embeddings::Permuted => as_stored(fm, &permuted(fm, self.seed)),
+            variant::Embeddings::Random => as_stored(random, &random.embeddings),
+            variant::Embeddings::Score => Ok(all(&fm.score)),
+            variant::Embeddings::Items => Ok(all(&fm.items)),
         }
     }
 }

@@ -27,8 +27,8 @@ pub struct Taught {
     pub cutoffs: Vec<i64>,
     /// Rows of the tables that `items` names, by row of the stream; empty without such.
     pub items: Vec<f32>,
-    /// Fingerprint of the last version, compiled with weights in f16.
-    pub fm: String,
+    /// Fingerprint of each version, compiled with weights in f16; empty for one that embedded nothing.
+    pub fms: Vec<String>,
 }
 
 /// The cut-off of a model that has learnt from nothing.
@@ -58,6 +58,12 @@ impl Taught {
             }
         }
         Ok(())
+    }
+
+    /// Fingerprint of the last version, the one that goes on after the log.
+    #[must_use]
+    pub fn fm(&self) -> &str {
+        self.fms.last().map_or("", String::as_str)
     }
 
     /// Which impressions have an embedding.
@@ -133,7 +139,7 @@ pub fn teach(
         version: vec![-1; rows],
         cutoffs: vec![NEVER],
         items: Vec::new(),
-        fm: String::new(),
+        fms: vec![String::new()],
     };
     for block in blocks(stream, spec).into_iter().filter(|b| !b.rows.is_empty()) {
         let split = split(stream, &block.rows, &past, None);
@@ -143,11 +149,12 @@ pub fn teach(
         if block.learn && learns {
             trainer.learn(&split, None, &mut |_| {})?;
             taught.cutoffs.push(stream.time[block.rows.end - 1]);
+            taught.fms.push(String::new());
         }
     }
     taught.check(&stream.time)?;
     let model = as_it_is(&trainer)?;
-    taught.fm = fingerprint(&model)?;
+    taught.name(&model)?;
     Ok((taught, model))
 }
 
@@ -157,6 +164,17 @@ fn as_it_is(trainer: &Trainer) -> Result<Model, Error> {
         graph: trainer.graph().clone(),
         weights: trainer.weights()?,
     })
+}
+
+impl Taught {
+    /// Says whose the newest version is.
+    fn name(&mut self, model: &Model) -> Result<(), Error> {
+        match self.fms.last_mut() {
+            Some(fm) if fm.is_empty() => *fm = fingerprint(model)?,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// What a bundle of the model is known by; kernels do not count.
@@ -179,6 +197,7 @@ fn embed(
     let model = as_it_is(trainer)?;
     let mut wanted: Vec<&str> = fm.layers.iter().map(String::as_str).collect();
     wanted.push("prob");
+    taught.name(&model)?;
     let out = train::score(&model, &wanted, split)?;
     let layers: Vec<&[f32]> = fm.layers.iter().map(|name| floats(&out, name)).collect();
     put(&mut taught.embeddings, &mut taught.width, &layers, rows, stream.rows());
@@ -271,7 +290,7 @@ mod tests {
             version,
             cutoffs,
             items: Vec::new(),
-            fm: String::new(),
+            fms: vec![String::new(); 2],
         }
     }
 

@@ -171,6 +171,12 @@ impl Variant {
         }
     }
 
+    /// Whether these have been through the storage of the log.
+    pub(super) fn reads_stored(self) -> bool {
+        use Embeddings::{Fm, Permuted, Random};
+        self != Self::LengthOnly && matches!(self.embeddings(), Some(Fm | Permuted | Random))
+    }
+
     /// The declaration of its training: the plain one, with what it takes laid over.
     pub(super) fn laid_over(self, plain: &Table, with: &With) -> Table {
         let mut made = plain.clone();

@@ -4,6 +4,8 @@ mod bundles;
 #[cfg(feature = "data")]
 mod history;
 #[cfg(all(feature = "data", feature = "train"))]
+mod kills;
+#[cfg(all(feature = "data", feature = "train"))]
 mod logs;
 mod refusals;
 #[cfg(feature = "train")]

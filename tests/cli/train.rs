@@ -24,7 +24,7 @@ fn data(folder: &Path, name: &str, rows: usize, seed: u64) -> PathBuf {
     put(folder, name, safetensors(&[], &columns))
 }
 
-const SPEC: &str = r#"
+pub(super) const SPEC: &str = r#"
 seed = 3
 
 [model]
@@ -54,7 +54,7 @@ log = 5
 "#;
 
 /// A folder with a model, a specification, and data.
-fn prepared(spec: &str) -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
+pub(super) fn prepared(spec: &str) -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let all = repository("tests/data/training/optimisers.safetensors");
     let (all, _) = loopfm::import::read_tensors(&all).unwrap();
@@ -170,6 +170,11 @@ fn survives_kills(spec: &str, args: &[&str], most: usize, after: std::ops::Range
         kills += 1;
     };
     done.ok();
+    same_run(&whole, &out);
+}
+
+/// Whether a run left what another one has left.
+pub(super) fn same_run(whole: &Path, out: &Path) {
     for name in ["checkpoint.safetensors", "model.safetensors"] {
         assert!(
             fs::read(out.join(name)).unwrap() == fs::read(whole.join(name)).unwrap(),
@@ -182,7 +187,7 @@ fn survives_kills(spec: &str, args: &[&str], most: usize, after: std::ops::Range
         let lines = text.lines().map(json).filter(|l| l["event"] == "step");
         lines.map(|l| (l["step"].to_string(), l["loss"].clone())).collect()
     };
-    assert_eq!(lines(&out), lines(&whole));
+    assert_eq!(lines(out), lines(whole));
 }
 
 #[cfg(feature = "gpu")]

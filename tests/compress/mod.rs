@@ -3,6 +3,8 @@
 use loopfm::compress::{Pca, codebook, int8_scale, report};
 use loopfm::embeddings::Storage;
 
+mod pack;
+
 use crate::support::rng::Rng;
 
 /// About normal, of this deviation.

@@ -87,6 +87,7 @@ impl Folder {
             data: self.path().to_path_buf(),
             out: self.path().join("out"),
             threads: 2,
+            log: false,
         }
     }
 

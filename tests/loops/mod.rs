@@ -5,3 +5,6 @@ mod leaks;
 mod log;
 mod runs;
 mod serving;
+mod stored;
+
+pub(crate) use log::{Folder, LOOP, rows};

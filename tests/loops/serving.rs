@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use loopfm::bundle::{Bundle, NOTE_CUTOFF, Precision};
 use loopfm::compile::{self, compile};
+use loopfm::compress::unpacked;
 use loopfm::data::{Days, LogFiles};
-use loopfm::embeddings::{Log, Storage};
+use loopfm::embeddings::{Form, Log, Storage};
 use loopfm::extract::{self, Extracted, Extraction};
 use loopfm::pipeline::{Embeddings, History, Past, Range, Sources, Spec, Stream, Variant, histories};
 use loopfm::recall::{self, Recall};
@@ -33,7 +34,7 @@ fn trained() -> (Folder, Spec) {
     (folder, spec)
 }
 
-fn bundle(folder: &Folder, name: &str) -> Bundle {
+pub(super) fn bundle(folder: &Folder, name: &str) -> Bundle {
     let path: PathBuf = folder.path().join("out/runs").join(format!("{name}.model.safetensors"));
     let model = model::load(&path).unwrap();
     let mut options = compile::Options::new(Precision::F16);
@@ -53,8 +54,7 @@ fn extracted(folder: &Folder, fm: &Bundle, out: &str, options: &extract::Options
         device: DeviceChoice::Cpu,
         ..SessionOptions::default()
     };
-    let session = Session::open(fm, &device)?;
-    Extraction::new(fm, &session, &log, options)?.run(&folder.path().join(out), &|_| {})
+    Extraction::open(fm, &device, &log, options, &folder.path().join(out))?.run(&|_| {})
 }
 
 fn options() -> extract::Options {
@@ -65,12 +65,12 @@ fn options() -> extract::Options {
     extract::Options {
         days: Some(days),
         segment: 400,
-        storage: Storage::Int8 { scale: 1.0 / 127.0 },
+        storage: Form::Int8,
         ..extract::Options::default()
     }
 }
 
-fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(super) fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let read = |e: std::io::Result<std::fs::DirEntry>| {
         let path = e.unwrap().path();
         (
@@ -234,4 +234,66 @@ fn histories_are_declared_in_the_model() {
     let text = &bundle(&folder, "loopfm-1").notes["loopfm.note.history"];
     let read: History = serde_json::from_str(text).unwrap();
     assert_eq!(read, spec.history);
+}
+
+#[test]
+fn devices_store_what_the_host_would() {
+    let (folder, _) = trained();
+    let path = folder.path().join("out/runs/fm-1.model.safetensors");
+    let model = model::load(&path).unwrap();
+    let fm = compile(
+        &model.name,
+        &model.graph,
+        &model.weights,
+        &compile::Options::new(Precision::F16),
+    )
+    .unwrap();
+    let encoder = extract::encoder(&bundle(&folder, "fm-1")).unwrap();
+    let features = encoder.features().clone().in_folder(folder.path().to_path_buf());
+    let log = LogFiles::open(&features, &[folder.path().join("log.csv")]).unwrap();
+    let rows = loopfm::session::inputs(&fm.manifest, encoder.encode_log(&log, None).unwrap());
+    let cpu = SessionOptions {
+        device: DeviceChoice::Cpu,
+        ..SessionOptions::default()
+    };
+    let layers = ["embedding".to_owned()];
+    let whole = Session::open(&fm, &cpu).unwrap().run(&rows).unwrap();
+    let sample = whole["embedding"].as_f32().unwrap();
+    for form in [Form::F16, Form::Int8, Form::Int4, Form::KMeans4] {
+        let storage = loopfm::compress::fit(form, sample).unwrap();
+        let stores = extract::storing(&fm, &layers, &storage).unwrap().unwrap();
+        assert_eq!(stores.manifest.variants.len(), fm.manifest.variants.len());
+        let bytes = storage.row_bytes(4);
+        let same = |what: &str, whole: &Tensors, out: &Tensors| {
+            let mut expected = Vec::new();
+            storage
+                .encode(whole["embedding"].as_f32().unwrap(), 4, &mut expected)
+                .unwrap();
+            let codes = unpacked(out["loopfm.codes"].as_i32().unwrap(), bytes);
+            assert!(codes == expected, "{what}, {form}");
+            assert_eq!(out["prob"], whole["prob"], "{what}, {form}");
+        };
+        same(
+            "CPU",
+            &whole,
+            &Session::open(&stores, &cpu).unwrap().run(&rows).unwrap(),
+        );
+        #[cfg(feature = "gpu")]
+        on_devices(&rows, (&fm, &stores), &same);
+        // What comes back from a device is codes, as many words as they need, and the score.
+        assert_eq!(stores.manifest.outputs.len(), 2);
+        assert_eq!(stores.manifest.outputs[0].width() as usize, bytes.div_ceil(4));
+    }
+    assert!(extract::storing(&fm, &layers, &Storage::F32).unwrap().is_none());
+}
+
+/// Compares, on every variant of the shared device, what a model leaves with what it stores.
+#[cfg(feature = "gpu")]
+fn on_devices(rows: &Tensors, (fm, stores): (&Bundle, &Bundle), same: &dyn Fn(&str, &Tensors, &Tensors)) {
+    use crate::support::gpu::each_variant;
+    let whole = std::cell::RefCell::new(std::collections::HashMap::new());
+    each_variant(fm, |what, runtime| {
+        whole.borrow_mut().insert(what.to_owned(), runtime.run(rows).unwrap());
+    });
+    each_variant(stores, |what, runtime| same(what, &whole.borrow()[what], &runtime.run(rows).unwrap()));
 }

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
+use loopfm::bundle::{Bundle, Rung};
 use loopfm::fuse::{LANES, Profile, Scheme};
-use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions};
+use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions, Options, Runtime, VariantChoice};
 
 /// The best adapter of this machine, opened once for all tests. Without one, says so and gives none; with
 /// `LOOPFM_REQUIRE_GPU=1` in the environment that is a failure.
@@ -35,4 +36,25 @@ pub(crate) fn serves(device: &Device, profile: &Profile) -> bool {
         eprintln!("skipped: `{}` cannot run the profile `{}`", report.name, profile.name);
     }
     serves
+}
+
+/// Runs something on every variant of a bundle that the shared device can run, each named.
+pub(crate) fn each_variant(bundle: &Bundle, run: impl Fn(&str, &Runtime)) {
+    let Some(device) = gpu() else { return };
+    for variant in &bundle.manifest.variants {
+        let profile = Profile::ALL.iter().find(|p| p.name == variant.profile);
+        let native = variant.rung == Rung::Native && !device.report().f16;
+        if native || !profile.is_some_and(|p| serves(&device, p)) {
+            continue;
+        }
+        let options = Options {
+            variant: VariantChoice {
+                profile: Some(variant.profile.clone()),
+                rung: Some(variant.rung),
+            },
+            ..Options::default()
+        };
+        let runtime = Runtime::open(Arc::clone(&device), bundle, &options).unwrap();
+        run(&format!("{}/{:?}", variant.profile, variant.rung), &runtime);
+    }
 }
