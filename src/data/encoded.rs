@@ -40,6 +40,23 @@ impl Encoded {
         self.row.is_empty()
     }
 
+    /// Keeps these rows alone.
+    ///
+    /// # Panics
+    /// If there is no such row: a mistake of the caller.
+    pub fn keep(&mut self, rows: &[usize]) {
+        fn picked<T: Copy>(column: &mut Vec<T>, rows: &[usize]) {
+            *column = rows.iter().map(|r| column[*r]).collect();
+        }
+        self.inputs.values_mut().for_each(|tensor| *tensor = tensor.rows(rows));
+        picked(&mut self.key, rows);
+        picked(&mut self.time, rows);
+        picked(&mut self.row, rows);
+        self.ingest.iter_mut().for_each(|column| picked(column, rows));
+        self.day.iter_mut().for_each(|column| picked(column, rows));
+        self.label.iter_mut().for_each(|column| picked(column, rows));
+    }
+
     /// Puts rows of the same encoder behind these.
     pub(super) fn append(&mut self, other: Self) {
         for (name, tensor) in other.inputs {

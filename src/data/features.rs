@@ -167,6 +167,17 @@ impl Features {
         self.declared.log.label.as_deref()
     }
 
+    /// Whether encoded rows have an input of this name; masks and flags are such.
+    #[must_use]
+    pub fn makes(&self, name: &str) -> bool {
+        let beside = |of: &Of| match of {
+            Of::Sequence { mask, .. } => mask.as_deref() == Some(name),
+            Of::Number { flag, .. } => flag.as_deref() == Some(name),
+            _ => false,
+        };
+        self.inputs.iter().any(|input| input.name == name || beside(&input.of))
+    }
+
     /// Whether rows say when they could first be read.
     #[must_use]
     pub fn has_ingest(&self) -> bool {

@@ -4,10 +4,14 @@
 //! back while another one is computed), between them queues of a few batches, so that memory is theirs whatever the log's
 //! length. Segments end at the same rows whenever a run is interrupted, and the log that comes out is the same.
 //!
+//! A model that reads histories of raw events gets them of the log itself, which then has to come in order of time, from its
+//! first row on: rows before those that are extracted are read and remembered.
+//!
 //! What is stored is made where the model runs: its graph goes on to the codes ([`crate::compress::pack`]), and they alone are
 //! read back, with the score.
 
 mod error;
+mod past;
 mod pipe;
 mod segments;
 mod work;
@@ -20,6 +24,7 @@ use crate::data::{Days, Encoder, LogFiles};
 use crate::embeddings::{Form, Header, Log, Storage, Writer};
 use crate::session::{Session, SessionOptions};
 
+use self::past::Past;
 use self::work::Work;
 
 pub use error::Error;
@@ -126,6 +131,7 @@ impl<'a> Extraction<'a> {
     ) -> Result<Self, Error> {
         let encoder = encoder(bundle)?;
         let (header, layers) = header(bundle, &encoder, options)?;
+        let past = Past::of(bundle, &encoder)?;
         let work = |session, header, stored| Work {
             session,
             encoder: encoder.clone(),
@@ -133,6 +139,7 @@ impl<'a> Extraction<'a> {
             options,
             header,
             layers: layers.clone(),
+            past: past.clone(),
             stored,
         };
         let storage = match known(out, options.storage) {

@@ -110,9 +110,11 @@ pub(super) fn run(
     thread::scope(|scope| {
         let (common, raw_out, ready_out) = (&common, &raw_out, &ready_out);
         scope.spawn(move || common.note(read(x, common, after, &raw)));
-        for _ in 0..ENCODING {
+        // Histories follow the order of the log.
+        let encoding = if x.past.is_some() { 1 } else { ENCODING };
+        for _ in 0..encoding {
             let ready = ready.clone();
-            scope.spawn(move || common.note(encode(x, common, raw_out, &ready)));
+            scope.spawn(move || common.note(encode(x, common, after, raw_out, &ready)));
         }
         for _ in 0..RUNNING {
             let done = done.clone();
@@ -149,10 +151,11 @@ pub(super) fn run(
 
 /// Reads the rows that are not committed yet. A closed queue means that another thread has failed and said why.
 fn read(x: &Work<'_>, common: &Common, after: Option<u64>, out: &SyncSender<Placed<RowBatch>>) -> Result<(), Error> {
-    let mut batches = x.log.batches(x.options.days);
+    let mut batches = x.batches();
     let mut place = 0;
     while let Some(batch) = common.timed(Stage::Read, || batches.next()) {
-        let batch = batch?.after(after);
+        // What is committed is the past of what is not.
+        let batch = if x.past.is_some() { batch? } else { batch?.after(after) };
         if batch.is_empty() {
             continue;
         }
@@ -172,16 +175,19 @@ fn next<T>(from: &Shared<T>) -> Option<Placed<T>> {
 fn encode(
     x: &Work<'_>,
     common: &Common,
+    after: Option<u64>,
     from: &Shared<RowBatch>,
     out: &SyncSender<Placed<(Encoded, Tensors)>>,
 ) -> Result<(), Error> {
+    let (mut past, mut without) = (x.past.clone(), 0);
     while let Some((place, batch)) = next(from) {
-        let (encoded, inputs) = common.timed(Stage::Encode, || {
-            let mut encoded = x.encoder.encode(&batch)?;
-            x.refuse_known(&encoded)?;
-            let inputs = x.inputs(&mut encoded)?;
-            Ok::<_, Error>((encoded, inputs))
-        })?;
+        let made = common.timed(Stage::Encode, || x.encode(past.as_mut(), &batch, after))?;
+        let Some((encoded, inputs)) = made else {
+            // Rows that are but remembered; then this thread is the only one of its kind.
+            without += 1;
+            continue;
+        };
+        let place = place - without;
         if place == 0 {
             *lock(&common.sample) = Some(inputs.clone());
         }

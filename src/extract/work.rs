@@ -1,10 +1,11 @@
 //! What the threads of an extraction do with a batch.
 
+use super::past::Past;
 use super::{Error, Options, SCORE};
 use crate::bundle::{Bundle, Port, Space};
 use crate::compile::{self, compile};
 use crate::compress::{self, SAMPLE, guarded, pack, unpacked};
-use crate::data::{Encoded, Encoder, LogFiles};
+use crate::data::{Batches, Encoded, Encoder, LogFiles, RowBatch};
 use crate::embeddings::{Form, Header, Storage};
 use crate::fuse::Profile;
 use crate::ir::{self, Graph, Value};
@@ -23,6 +24,8 @@ pub(super) struct Work<'a> {
     pub(super) header: Header,
     /// Outputs, each with its width.
     pub(super) layers: Vec<(String, usize)>,
+    /// Histories, before the log's first row.
+    pub(super) past: Option<Past>,
     /// Whether the session hands out what is stored.
     pub(super) stored: bool,
 }
@@ -63,11 +66,11 @@ impl Work<'_> {
 
     /// A storage fitted to what the model leaves of the log's first rows.
     pub(super) fn fit(&self, form: Form) -> Result<Storage, Error> {
-        let mut sample = Vec::new();
-        for batch in self.log.batches(self.options.days) {
-            let mut encoded = self.encoder.encode(&batch?)?;
-            self.refuse_known(&encoded)?;
-            let inputs = self.inputs(&mut encoded)?;
+        let (mut sample, mut past) = (Vec::new(), self.past.clone());
+        for batch in self.batches() {
+            let Some((_, inputs)) = self.encode(past.as_mut(), &batch?, None)? else {
+                continue;
+            };
             sample.extend(self.embed(&inputs)?.0);
             if sample.len() >= SAMPLE {
                 break;
@@ -76,8 +79,38 @@ impl Work<'_> {
         Ok(compress::fit(form, &sample)?)
     }
 
+    /// The rows of the log; where there are histories, those before the days wanted, too.
+    pub(super) fn batches(&self) -> Batches<'_> {
+        let days = self.options.days.filter(|_| self.past.is_none());
+        self.log.batches(days)
+    }
+
+    /// The inputs of a batch's rows after one of the log, if there are any. Histories want all batches, in their order.
+    pub(super) fn encode(
+        &self,
+        past: Option<&mut Past>,
+        batch: &RowBatch,
+        after: Option<u64>,
+    ) -> Result<Option<(Encoded, Tensors)>, Error> {
+        let mut encoded = self.encoder.encode(batch)?;
+        if let Some(past) = past {
+            let days = self.options.days;
+            let wanted = |e: &Encoded, row: usize| {
+                let day = || e.day.as_ref().map(|day| day[row]);
+                after < Some(e.row[row]) && days.is_none_or(|days| day().is_some_and(|day| days.contains(day)))
+            };
+            past.over(&mut encoded, wanted)?;
+        }
+        if encoded.is_empty() {
+            return Ok(None);
+        }
+        self.refuse_known(&encoded)?;
+        let inputs = self.inputs(&mut encoded)?;
+        Ok(Some((encoded, inputs)))
+    }
+
     /// The inputs that the model has, of all that the features make.
-    pub(super) fn inputs(&self, encoded: &mut Encoded) -> Result<Tensors, Error> {
+    fn inputs(&self, encoded: &mut Encoded) -> Result<Tensors, Error> {
         let ports = self.session.manifest().inputs.iter();
         let take = |p: &Port| {
             let column = encoded.inputs.swap_remove(&p.name);
@@ -90,7 +123,7 @@ impl Work<'_> {
     }
 
     /// Refuses rows that the model has learnt from.
-    pub(super) fn refuse_known(&self, encoded: &Encoded) -> Result<(), Error> {
+    fn refuse_known(&self, encoded: &Encoded) -> Result<(), Error> {
         let (Some(cutoff), None) = (self.header.cutoff, &self.header.leak) else {
             return Ok(());
         };

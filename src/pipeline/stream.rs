@@ -74,7 +74,7 @@ impl Stream {
         let columns = encoded
             .inputs
             .iter()
-            .map(|(name, column)| (name.clone(), take(column, &order)));
+            .map(|(name, column)| (name.clone(), column.rows(&order)));
         Ok(Self {
             columns: columns.collect(),
             key: picked(&encoded.key, &order),
@@ -138,27 +138,6 @@ fn chunks(n: u32, time: &[i64]) -> Vec<i32> {
 
 fn picked<T: Copy>(x: &[T], order: &[usize]) -> Vec<T> {
     order.iter().map(|r| x[*r]).collect()
-}
-
-/// Rows of a column in another order.
-fn take(column: &HostTensor, order: &[usize]) -> HostTensor {
-    fn rows<T: Copy>(x: &[T], order: &[usize]) -> Vec<T> {
-        let width = x.len() / order.len().max(1);
-        order
-            .iter()
-            .flat_map(|r| &x[r * width..(r + 1) * width])
-            .copied()
-            .collect()
-    }
-    let data = match &column.data {
-        Data::F32(x) => Data::F32(rows(x, order)),
-        Data::I32(x) => Data::I32(rows(x, order)),
-        Data::Bool(x) => Data::Bool(rows(x, order)),
-    };
-    HostTensor {
-        shape: column.shape.clone(),
-        data,
-    }
 }
 
 /// A stretch of a column of `all` rows.

@@ -81,6 +81,27 @@ impl HostTensor {
         }
     }
 
+    /// Some of the rows, each any number of times, in this order.
+    ///
+    /// # Panics
+    /// If there is no such row: a mistake of the caller.
+    #[must_use]
+    pub fn rows(&self, rows: &[usize]) -> Self {
+        fn picked<T: Copy>(x: &[T], rows: &[usize], width: usize) -> Vec<T> {
+            let row = |r: &usize| &x[r * width..(r + 1) * width];
+            rows.iter().flat_map(row).copied().collect()
+        }
+        let width = self.shape.iter().skip(1).product();
+        let data = match &self.data {
+            Data::F32(x) => Data::F32(picked(x, rows, width)),
+            Data::I32(x) => Data::I32(picked(x, rows, width)),
+            Data::Bool(x) => Data::Bool(picked(x, rows, width)),
+        };
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        Self { shape, data }
+    }
+
     /// Element type.
     #[must_use]
     pub fn dtype(&self) -> DType {

@@ -69,7 +69,14 @@ pub(super) fn fm(times: i64) -> (Folder, PathBuf, PathBuf) {
 
 pub(super) fn extract(bundle: &Path, log: &Path, out: &Path) -> Command {
     let mut run = command(&[&"extract", &bundle, &"--log", &log, &"--out", &out, &"--device", &"cpu"]);
-    run.args(["--storage", "kmeans4", "--segment", "400", "--allow-leak", "to be killed"]);
+    run.args([
+        "--storage",
+        "kmeans4",
+        "--segment",
+        "400",
+        "--allow-leak",
+        "to be killed",
+    ]);
     run
 }
 
@@ -103,7 +110,10 @@ fn extractions(kills: usize) {
         },
     );
     eprintln!("extract: {kills} kills, {partial} of them in the middle of work, {ends} whole logs");
-    assert!(partial * 3 > kills, "{partial} of {kills} kills in the middle of work: too few to mean anything");
+    assert!(
+        partial * 3 > kills,
+        "{partial} of {kills} kills in the middle of work: too few to mean anything"
+    );
 }
 
 fn trainings(kills: usize) {
@@ -164,7 +174,10 @@ impl Disk {
     fn mount(&self, options: &str) -> bool {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&self.0);
-        mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        mount
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     }
 }
 
@@ -183,10 +196,17 @@ fn a_full_disk_is_named_and_gone_on_from() {
     let (whole, out) = (folder.path().join("whole"), disk.join("embeddings"));
     super::Ran::of(&mut extract(&bundle, &log, &whole)).ok();
     let said = super::Ran::of(&mut extract(&bundle, &log, &out)).fails(4);
-    assert!(said.contains("bytes cannot be written: No space left on device"), "{said}");
+    assert!(
+        said.contains("bytes cannot be written: No space left on device"),
+        "{said}"
+    );
     assert!(said.contains("disk/embeddings/"), "{said}");
     let there = files(&out);
-    assert!(there.len() > 1 && there.len() < files(&whole).len(), "{} files", there.len());
+    assert!(
+        there.len() > 1 && there.len() < files(&whole).len(),
+        "{} files",
+        there.len()
+    );
     assert!(there.iter().all(|(name, _)| !name.ends_with(".tmp")), "{said}");
     // Nothing changes while the disk is full; with space made the rest is written.
     super::Ran::of(&mut extract(&bundle, &log, &out)).fails(4);

@@ -3,6 +3,7 @@
 mod benchmarks;
 mod leaks;
 mod log;
+mod remembered;
 mod runs;
 mod serving;
 mod stored;

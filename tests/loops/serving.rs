@@ -44,7 +44,12 @@ pub(super) fn bundle(folder: &Folder, name: &str) -> Bundle {
     bundle
 }
 
-fn extracted(folder: &Folder, fm: &Bundle, out: &str, options: &extract::Options) -> Result<Extracted, extract::Error> {
+pub(super) fn extracted(
+    folder: &Folder,
+    fm: &Bundle,
+    out: &str,
+    options: &extract::Options,
+) -> Result<Extracted, extract::Error> {
     let features = extract::encoder(fm)?
         .features()
         .clone()
@@ -295,5 +300,7 @@ fn on_devices(rows: &Tensors, (fm, stores): (&Bundle, &Bundle), same: &dyn Fn(&s
     each_variant(fm, |what, runtime| {
         whole.borrow_mut().insert(what.to_owned(), runtime.run(rows).unwrap());
     });
-    each_variant(stores, |what, runtime| same(what, &whole.borrow()[what], &runtime.run(rows).unwrap()));
+    each_variant(stores, |what, runtime| {
+        same(what, &whole.borrow()[what], &runtime.run(rows).unwrap())
+    });
 }
