@@ -7,7 +7,7 @@
 //! A model that reads histories of raw events gets them of the log itself, which then has to come in order of time, from its
 //! first row on: rows before those that are extracted are read and remembered.
 //!
-//! What is stored is made where the model runs: its graph goes on to the codes ([`crate::compress::pack`]), and they alone are
+//! What is stored is made where the model runs: its graph goes on to the codes ([`pack`](fn@crate::compress::pack)), and they alone are
 //! read back, with the score.
 
 mod error;

@@ -167,7 +167,6 @@ fn whole() -> Form {
     Form::F32
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_whole(form: &Form) -> bool {
     *form == Form::F32
 }
