@@ -4,6 +4,9 @@
 //! ten rounds of multiplication turn a counter of 128 bits and a key of 64 into four words. Any element of a random
 //! tensor can be computed by itself, on any device, with integer arithmetic alone.
 
+#[cfg(feature = "data")]
+use std::hash::Hasher;
+
 /// Ten rounds of Philox4x32: four random words for a counter under a key.
 #[must_use]
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
@@ -33,4 +36,32 @@ pub fn uniform(seed: i32, stream: u32, index: u64) -> f32 {
         [seed.cast_unsigned(), 0],
     );
     (words[(index % 4) as usize] >> 8) as f32 / (1 << 24) as f32
+}
+
+/// A hasher of one 64-bit number: the product's halves, folded. An order of magnitude cheaper than the default, which guards
+/// against keys chosen to collide; the numbers given out depend on neither.
+#[cfg(feature = "data")]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mix(u64);
+
+#[cfg(feature = "data")]
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_i64(&mut self, key: i64) {
+        self.write_u64(key.cast_unsigned());
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        let product = u128::from(self.0 ^ key ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }

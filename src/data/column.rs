@@ -1,6 +1,7 @@
 //! Raw columns of a batch of rows.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::id::Id;
 use super::time::Unit;
@@ -93,6 +94,8 @@ pub(super) enum Values {
     Text(Texts),
     Time(Unit, Vec<i64>),
     List(Lists),
+    /// Rows of another column, each any number of times; nothing where there is no row.
+    Picked(Arc<Column>, Arc<[Option<u32>]>),
 }
 
 /// Texts in one piece of memory.
@@ -182,6 +185,7 @@ impl Column {
             Values::Bool(v) => v.len(),
             Values::Text(v) => v.ends.len(),
             Values::List(v) => v.ends.len(),
+            Values::Picked(_, rows) => rows.len(),
         }
     }
 
@@ -201,6 +205,7 @@ impl Column {
             Values::Text(_) => Kind::Text,
             Values::Time(unit, _) => Kind::Time(*unit),
             Values::List(lists) => Kind::List(Box::new(lists.items.kind())),
+            Values::Picked(of, _) => of.kind(),
         }
     }
 
@@ -221,11 +226,29 @@ impl Column {
                 let (from, to) = v.range(row);
                 Cell::List(&v.items, from, to)
             }
+            Values::Picked(of, rows) => rows[row].map_or(Cell::Null, |row| of.cell(row as usize)),
+        }
+    }
+
+    /// Rows of a column that many batches share, without a copy of them.
+    pub(super) fn picked(of: &Arc<Self>, rows: &Arc<[Option<u32>]>) -> Self {
+        Values::Picked(Arc::clone(of), Arc::clone(rows)).into()
+    }
+
+    /// The same in memory of its own.
+    fn owned(self) -> Self {
+        match &self.values {
+            Values::Picked(of, rows) => of.take(&rows.iter().map(|r| r.map(|r| r as usize)).collect::<Vec<_>>()),
+            _ => self,
         }
     }
 
     /// Puts the rows of a column of the same kind behind its own.
     pub(super) fn append(&mut self, other: Self) {
+        let other = other.owned();
+        if let Values::Picked(..) = &self.values {
+            *self = self.clone().owned();
+        }
         let rows = self.len();
         if self.valid.is_some() || other.valid.is_some() {
             let more = other.valid.clone().unwrap_or_else(|| vec![true; other.len()]);
@@ -275,6 +298,10 @@ impl Column {
                 }
                 let items = Box::new(v.items.take(&items));
                 Values::List(Lists { ends, items })
+            }
+            Values::Picked(of, from) => {
+                let rows: Vec<_> = rows.iter().map(|r| r.and_then(|r| from[r])).collect();
+                return Self::picked(of, &rows.into());
             }
         };
         let absent = self.valid.is_some() || rows.iter().any(Option::is_none);

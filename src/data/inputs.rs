@@ -28,6 +28,9 @@ impl From<HostTensor> for Made<'_> {
     }
 }
 
+/// Leaves of a row's items those that are kept.
+type Cut<'a> = dyn FnMut(&mut Vec<i32>) + 'a;
+
 impl Encoder {
     /// Makes an input.
     pub(super) fn input<'a>(&self, input: &'a Input, batch: &RowBatch, times: &[i64]) -> Result<Made<'a>, Error> {
@@ -42,8 +45,8 @@ impl Encoder {
                 ids,
                 ..
             } => {
-                let cut = |items| kept(items, *length, *keep, *newest);
-                self.sequence(input, ids, (*length, &cut), mask.as_deref(), batch)
+                let mut cut = |items: &mut Vec<i32>| kept(items, *length, *keep, *newest);
+                self.sequence(input, ids, (*length, &mut cut), mask.as_deref(), batch)
             }
             Of::Number { flag, .. } => self.number(input, flag.as_deref(), batch),
             Of::Buckets { borders, .. } => {
@@ -132,23 +135,32 @@ impl Encoder {
         &self,
         input: &Input,
         ids: &Ids,
-        (length, cut): (usize, &dyn Fn(Vec<i32>) -> Vec<i32>),
+        (length, cut): (usize, &mut Cut<'_>),
         mask: Option<&'a str>,
         batch: &RowBatch,
     ) -> Result<Made<'a>, Error> {
         let (lookup, mut unknown) = (self.lookup(ids), 0);
-        let mut items: Vec<Vec<i32>> = vec![Vec::new(); batch.len()];
-        for_each_id(&input.of, batch, &mut |row, id| {
-            items[row].push(found(&lookup, ids, input, batch, row, id, &mut unknown)?);
-            Ok(())
-        })?;
         let shape = [batch.len(), length];
         let mut out = vec![0; batch.len() * length];
         let mut there = vec![false; batch.len() * length];
-        for (row, items) in items.into_iter().enumerate() {
-            let items = cut(items);
-            out[row * length..][..items.len()].copy_from_slice(&items);
+        let (mut items, mut current) = (Vec::new(), 0);
+        let mut put = |row: usize, items: &mut Vec<i32>| {
+            cut(items);
+            out[row * length..][..items.len()].copy_from_slice(items);
             there[row * length..][..items.len()].fill(true);
+            items.clear();
+        };
+        // Rows come in their order.
+        for_each_id(&input.of, batch, &mut |row, id| {
+            if row != current {
+                put(current, &mut items);
+                current = row;
+            }
+            items.push(found(&lookup, ids, input, batch, row, id, &mut unknown)?);
+            Ok(())
+        })?;
+        if !batch.is_empty() {
+            put(current, &mut items);
         }
         Ok(Made {
             unknown: Some(unknown),
@@ -158,8 +170,8 @@ impl Encoder {
     }
 }
 
-/// The items kept, oldest first.
-fn kept(mut items: Vec<i32>, length: usize, keep: Keep, newest: End) -> Vec<i32> {
+/// Leaves the items kept, oldest first.
+fn kept(items: &mut Vec<i32>, length: usize, keep: Keep, newest: End) {
     if newest == End::First {
         items.reverse();
     }
@@ -167,5 +179,4 @@ fn kept(mut items: Vec<i32>, length: usize, keep: Keep, newest: End) -> Vec<i32>
         Keep::Oldest => items.truncate(length),
         Keep::Newest => drop(items.drain(..items.len().saturating_sub(length))),
     }
-    items
 }

@@ -1,5 +1,7 @@
 //! Side tables: rows found by one column of the log.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use super::Error;
@@ -25,7 +27,7 @@ pub(super) struct SideTable {
     /// Columns that are needed of it.
     given: Vec<String>,
     rows: IdMap,
-    columns: IndexMap<String, Column>,
+    columns: IndexMap<String, Arc<Column>>,
 }
 
 impl SideTable {
@@ -111,18 +113,23 @@ impl SideTable {
         let mut wanted = self.given.clone();
         wanted.push(self.key.clone());
         let mut start: u64 = 0;
+        let mut columns: IndexMap<String, Column> = IndexMap::new();
         for read in self.table.batches(&wanted, BATCH)? {
-            let (rows, columns) = read?;
-            self.index(&columns[&self.key], start)?;
+            let (rows, read) = read?;
+            self.index(&read[&self.key], start)?;
             start += rows as u64;
             for column in &self.given {
-                let more = columns[column].clone();
-                match self.columns.get_mut(column) {
+                let more = read[column].clone();
+                match columns.get_mut(column) {
                     Some(all) => all.append(more),
-                    None => drop(self.columns.insert(column.clone(), more)),
+                    None => drop(columns.insert(column.clone(), more)),
                 }
             }
         }
+        self.columns = columns
+            .into_iter()
+            .map(|(name, column)| (name, Arc::new(column)))
+            .collect();
         Ok(())
     }
 
@@ -160,12 +167,13 @@ impl SideTable {
             let id = cell
                 .id(&mut spelt)
                 .map_err(|expected| batch.refused(row, &self.on, cell, expected))?;
-            rows.push(id.and_then(|id| self.rows.get(id)).map(|at| at as usize));
+            rows.push(id.and_then(|id| self.rows.get(id)).map(i32::cast_unsigned));
         }
+        let rows = rows.into();
         let taken = self
             .columns
             .iter()
-            .map(|(name, column)| (name.clone(), column.take(&rows)));
+            .map(|(name, column)| (name.clone(), Column::picked(column, &rows)));
         Ok(taken.collect())
     }
 }

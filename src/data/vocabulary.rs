@@ -1,16 +1,18 @@
 //! Ids and the rows that they have in a table.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::Id;
+use crate::random::Mix;
 
 /// A number for each id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct IdMap<V = i32> {
-    ints: HashMap<i64, V>,
+    ints: HashMap<i64, V, BuildHasherDefault<Mix>>,
     texts: HashMap<Box<str>, V>,
 }
 

@@ -129,7 +129,7 @@ impl Past {
                     },
                     e => Error::History(e),
                 };
-                let history = self.ring.history(key, time).map_err(late)?;
+                let history: Vec<history::Past<'_>> = self.ring.history(key, time).map_err(late)?.collect();
                 for (made, input) in self.made.iter().zip(&mut inputs) {
                     made.fill(input, n, &history);
                 }

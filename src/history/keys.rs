@@ -1,32 +1,12 @@
 //! Keys as small numbers.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
+
+use crate::random::Mix;
 
 /// A map from keys, which are hashes or ids, to small numbers.
 pub(super) type Map<V> = HashMap<u64, V, BuildHasherDefault<Mix>>;
-
-/// A hash of one `u64`: the product's halves, folded. An order of magnitude cheaper than the default, which guards against
-/// keys chosen to collide; the numbers given out depend on neither.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Mix(u64);
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        let product = u128::from(self.0 ^ key ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 /// The keys of events, in ascending order.
 pub(super) struct Groups {

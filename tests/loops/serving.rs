@@ -298,6 +298,6 @@ fn on_devices(rows: &Tensors, (fm, stores): (&Bundle, &Bundle), same: &dyn Fn(&s
         whole.borrow_mut().insert(what.to_owned(), runtime.run(rows).unwrap());
     });
     each_variant(stores, |what, runtime| {
-        same(what, &whole.borrow()[what], &runtime.run(rows).unwrap())
+        same(what, &whole.borrow()[what], &runtime.run(rows).unwrap());
     });
 }
