@@ -27,13 +27,7 @@ pub(crate) fn all() -> Vec<Workload> {
     let workload = |(name, graph, sizes): (&str, Result<Graph, TypeError>, Sizes)| {
         let graph = graph.expect("the workload is well typed");
         let mut random = Random(1);
-        let weights = graph.params().map(|(_, name, ty)| {
-            let extents = ty.shape.at(sizes);
-            // Keeps activations near 1 through any depth.
-            let scale = (3.0 / *extents.last().unwrap_or(&1) as f32).sqrt();
-            (name.to_owned(), random.floats(&extents, scale))
-        });
-        let weights = weights.collect();
+        let weights = weights(&graph, &mut random);
         let batch = graph.inputs().map(|(_, name, ty)| {
             let extents = ty.shape.at(sizes);
             let tensor = match ty.dtype {
@@ -54,6 +48,17 @@ pub(crate) fn all() -> Vec<Workload> {
         }
     };
     graphs.into_iter().map(workload).collect()
+}
+
+/// Random weights of a graph's parameters.
+pub(crate) fn weights(graph: &Graph, random: &mut Random) -> Tensors {
+    let weights = graph.params().map(|(_, name, ty)| {
+        let extents = ty.shape.per_row();
+        // Keeps activations near 1 through any depth.
+        let scale = (3.0 / *extents.last().unwrap_or(&1) as f32).sqrt();
+        (name.to_owned(), random.floats(&extents, scale))
+    });
+    weights.collect()
 }
 
 /// Ids of a field: the tables of all fields stand in one.

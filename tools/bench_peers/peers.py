@@ -89,7 +89,12 @@ def peers(adapter: Adapter | None, threads: int, cuda: bool) -> list[Peer]:
 
 @cache
 def built(package: str) -> str:
-    """The program of a package here, built if need be."""
+    """The program of a package here, built if need be, or brought along."""
+    if folder := os.environ.get("LOOPFM_PEERS_BIN"):
+        program = Path(folder) / ("bench-peer" if package == "loopfm" else f"peer-{package}")
+        if not program.exists():
+            raise Failed(f"there is no `{program.name}` in LOOPFM_PEERS_BIN")
+        return str(program)
     cargo = ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics"]
     if package == "loopfm":
         cargo += ["--example", "bench-peer"]

@@ -1,6 +1,7 @@
 """Results as a table and as a picture."""
 
 from html import escape
+from math import log
 
 
 def base(rows: list[dict], on: str) -> dict | None:
@@ -36,26 +37,26 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-WIDTH, LABEL, BAR = 900, 260, 560
+WIDTH, LABEL, LINE = 900, 260, 560
 COLOURS = {"loopfm": "#2a78d6", "other": "#8a8a85"}
 
 
 def picture(results: list[dict], machine: dict) -> str:
-    """Medians as bars, a logarithmic axis for each workload: processor time, which is what software devices cost, or wall time
-    where the adapter is silicon."""
+    """Medians, a logarithmic axis for each workload: processor time, which is what software devices cost, or wall time where the
+    adapter is silicon."""
     groups: dict[tuple, list[dict]] = {}
     for row in results:
         if "cpu_ms" in row:
             groups.setdefault((row["workload"], row["threads"]), []).append(row)
-    silicon = machine["adapter"] and "llvmpipe" not in machine["adapter"]
-    clock, words = ("wall_ms", "wall") if silicon else ("cpu_ms", "processor")
+    on_processors = machine["software"] or not machine["adapter"]
+    clock, words = ("cpu_ms", "processor") if on_processors else ("wall_ms", "wall")
     y, body = 56, []
     for (workload, threads), rows in groups.items():
         least, most = min(r[clock] for r in rows), max(r[clock] for r in rows)
         body.append(f'<text class="head" x="16" y="{y + 14}">{escape(workload)}, {threads} thread{"s"[: threads != 1]}</text>')
         y += 24
         for row in sorted(rows, key=lambda r: r[clock]):
-            body.append(bar(row, clock, least / 2, most, y))
+            body.append(dot(row, clock, least, most, y))
             y += 20
         y += 14
     about = ", ".join(str(machine[k]) for k in ("cpu", "adapter", "date") if machine[k])
@@ -64,19 +65,18 @@ def picture(results: list[dict], machine: dict) -> str:
         "<style>text{fill:#222}.head{font-weight:600}rect.page{fill:#fff}"
         "@media(prefers-color-scheme:dark){text{fill:#ddd}rect.page{fill:#181818}}</style>\n"
         f'<rect class="page" width="{WIDTH}" height="{y}"/>\n'
-        f'<text class="head" x="16" y="24" font-size="15">Milliseconds of {words} time a batch, median; logarithmic</text>\n'
+        f'<text class="head" x="16" y="24" font-size="15">Milliseconds of {words} time a batch, median; each group from its least to its most, logarithmic</text>\n'
         f'<text x="16" y="42">{escape(about)}</text>\n' + "\n".join(body) + "\n</svg>\n"
     )
 
 
-def bar(row: dict, clock: str, least: float, most: float, y: int) -> str:
-    from math import log
-
-    share = log(row[clock] / least) / log(most / least)
+def dot(row: dict, clock: str, least: float, most: float, y: int) -> str:
+    share = log(row[clock] / least) / log(most / least) if most > least else 0.0
     colour = COLOURS["loopfm" if row["peer"].startswith("loopfm") else "other"]
-    end = LABEL + max(2.0, share * BAR)
+    at = LABEL + share * LINE
     return (
         f'<text x="{LABEL - 8}" y="{y + 12}" text-anchor="end">{escape(row["peer"])}</text>'
-        f'<rect x="{LABEL}" y="{y + 2}" width="{end - LABEL:.1f}" height="13" fill="{colour}"/>'
-        f'<text x="{end + 6:.1f}" y="{y + 12}">{row[clock]:.4g}</text>'
+        f'<line x1="{LABEL}" x2="{LABEL + LINE}" y1="{y + 8}" y2="{y + 8}" stroke="#8884"/>'
+        f'<circle cx="{at:.1f}" cy="{y + 8}" r="5" fill="{colour}"/>'
+        f'<text x="{at + 10:.1f}" y="{y + 12}">{row[clock]:.4g}</text>'
     )

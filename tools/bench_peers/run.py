@@ -146,12 +146,20 @@ def machine(found: Adapter | None) -> dict:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "adapter": found and found.name,
+        "software": bool(found and found.software),
         "cargo": cargo,
         "torch": torch.__version__,
         "onnxruntime": version("onnxruntime"),
         "commit": subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def keep(results: list[dict], about: dict, args: argparse.Namespace) -> None:
+    if args.json:
+        args.json.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+    if args.picture:
+        args.picture.write_text(report.picture(results, about))
 
 
 def main() -> None:
@@ -181,13 +189,10 @@ def main() -> None:
                 rows = measure(make(workload, folder), wanted, args, threads, folder)
                 print(report.table(rows) + "\n", flush=True)
                 results += rows
+                keep(results, about, args)
                 for path in folder.iterdir():
                     if path.suffix in (".safetensors", ".loopfm", ".onnx", ".data"):
                         path.unlink()
-    if args.json:
-        args.json.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
-    if args.picture:
-        args.picture.write_text(report.picture(results, about))
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def test_compared_on_their_own_device():
         for p, on, ms in [("loopfm a", "gpu", 10), ("burn", "gpu", 50), ("loopfm cpu", "cpu", 2), ("torch", "cpu", 3)]
     ]
     assert [report.times(row, rows, "cpu_ms") for row in rows] == [1, 5, 1, 1.5]
-    machine = {"adapter": "llvmpipe", "cpu": "x", "date": "d"}
-    assert report.picture(rows, machine).count("<rect") == 5
+    machine = {"adapter": "llvmpipe", "software": True, "cpu": "x", "date": "d"}
+    assert report.picture(rows, machine).count("<circle") == 4
 
 
 def test_software_variants_are_for_software():

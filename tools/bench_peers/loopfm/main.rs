@@ -1,7 +1,7 @@
 //! This project as a peer, through what a user has: the trainer, and sessions on bundles.
 //!
 //! `WORKLOAD FILE train cpu|gpu`, `WORKLOAD FILE infer BUNDLE cpu` or `.. gpu PROFILE RUNG`, and, to have a bundle first,
-//! `WORKLOAD FILE compile BUNDLE f16|f32`, which ends when it is written.
+//! `WORKLOAD FILE compile BUNDLE f16|f32`, which ends when it is written; with `-` for the file its weights are random.
 
 #[path = "../common/protocol.rs"]
 mod protocol;
@@ -27,7 +27,12 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if let [workload, file, "compile", bundle, precision] = args[..] {
-        return write_bundle(workload, &Given::read(file), bundle, precision);
+        let graph = graph(workload);
+        let weights = match file {
+            "-" => workloads::weights(&graph, &mut workloads::Random(1)),
+            file => weights(&graph, &Given::read(file)),
+        };
+        return write_bundle(workload, &graph, &weights, bundle, precision);
     }
     serve(|workload, given, rest| match rest {
         ["train", device] => Box::new(Training::new(graph(workload), &given, &choice(device))),
@@ -104,14 +109,13 @@ fn floats(tensors: &Tensors) -> BTreeMap<String, Floats> {
     floats.collect()
 }
 
-fn write_bundle(workload: &str, given: &Given, path: &str, precision: &str) {
+fn write_bundle(workload: &str, graph: &Graph, weights: &Tensors, path: &str, precision: &str) {
     let precision = match precision {
         "f16" => Precision::F16,
         "f32" => Precision::F32,
         other => panic!("no precision `{other}`"),
     };
-    let graph = graph(workload);
-    let bundle = compile(workload, &graph, &weights(&graph, given), &Options::new(precision));
+    let bundle = compile(workload, graph, weights, &Options::new(precision));
     let bundle = bundle.unwrap_or_else(|e| panic!("{e}"));
     bundle.write(Path::new(path)).unwrap_or_else(|e| panic!("{e}"));
 }
