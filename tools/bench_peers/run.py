@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -138,19 +138,33 @@ def adapter(folder: Path) -> Adapter | None:
     return Adapter(process.device.split("`")[1], "software" in process.device)
 
 
+def words_of(*command: str) -> str | None:
+    """What a command says, where there is such a one: programs may have been brought along."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return None
+
+
+def release(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def machine(found: Adapter | None) -> dict:
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    cargo = subprocess.run(["cargo", "--version"], capture_output=True, text=True).stdout.strip()
     return {
         "cpu": model,
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "adapter": found and found.name,
         "software": bool(found and found.software),
-        "cargo": cargo,
+        "cargo": words_of("cargo", "--version"),
         "torch": torch.__version__,
-        "onnxruntime": version("onnxruntime"),
-        "commit": subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip(),
+        "onnxruntime": release("onnxruntime"),
+        "commit": words_of("git", "describe", "--always", "--dirty"),
         "date": time.strftime("%Y-%m-%d"),
     }
 
