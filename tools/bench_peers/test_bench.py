@@ -16,32 +16,34 @@ PEER = """
     import sys
     import torch
     from safetensors.torch import load_file, save_file
-    from workloads import MODELS
+    from workloads import ADAM, MODELS, step
     given = load_file(sys.argv[1])
     model = MODELS["tower2"][0]()
     model.load_state_dict({k: given[k] for k in model.state_dict()})
+    adam = torch.optim.Adam(model.parameters(), **ADAM)
     print("CPU of a test", flush=True)
     for line in sys.stdin:
         command, _, path = line.strip().partition(" ")
+        logit = model(given["in.x"])["logit"].detach()
         if command == "tensors":
-            logit = model(given["in.x"])["logit"].detach()
-            save_file({"logit": %s}, path)
-        elif %s:
-            sys.exit("it is tired")
-        print("done", flush=True)
+            save_file(%s, path)
+            print("done", flush=True)
+        else:
+            print(%s, flush=True)
 """
+LOSS = 'step(model, adam, {"x": given["in.x"]}, given["label"])'
 
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
     """The row of a peer that answers so."""
 
-    def of(logit: str = "logit", dies: bool = False, words: str = "CPU") -> dict:
+    def of(tensors: str = '{"logit": logit}', run_: str = '"done"', words: str = "CPU", train: bool = False) -> dict:
         program = tmp_path / "peer.py"
-        program.write_text(textwrap.dedent(PEER % (logit, dies)))
+        program.write_text(textwrap.dedent(PEER % (tensors, run_)))
         monkeypatch.setenv("PYTHONPATH", str(run.Path(run.__file__).parent))
         monkeypatch.setattr(run, "command", lambda peer, work, file, folder: [sys.executable, str(program), str(file)])
-        work = make(Workload("tower2-16", 16, 16), tmp_path)
+        work = make(Workload("tower2-16", 16, 16, train), tmp_path)
         [row] = run.measure(work, [Peer("it", "torch", words=words)], argparse.Namespace(rounds=3, seconds=5), 1, tmp_path)
         return row
 
@@ -54,13 +56,22 @@ def test_the_right_is_timed(measured):
 
 
 def test_one_wrong_value_is_seen(measured):
-    row = measured("logit + (torch.arange(16) == 7)[:, None] * 0.01")
+    row = measured('{"logit": logit + (torch.arange(16) == 7)[:, None] * 0.01}')
     assert row["refused"].startswith("wrong: `logit`") and "cpu_ms" not in row
     assert "not measured: wrong" in report.table([row])
 
 
 def test_no_number_is_wrong(measured):
-    assert measured("logit * float('nan')")["refused"].startswith("wrong")
+    assert measured('{"logit": logit * float("nan")}')["refused"].startswith("wrong")
+
+
+def test_training_is_held_to_losses_and_weights(measured):
+    weights = "model.state_dict()"
+    assert measured(weights, LOSS, train=True)["cpu_ms"] > 0
+    assert "loss of step 1" in measured(weights, f"{LOSS} + 1e-3", train=True)["refused"]
+    # The losses of a step that was made, weights of one that was not.
+    stuck = measured("{k: given[k] for k in model.state_dict()}", LOSS, train=True)
+    assert "of the way it has gone" in stuck["refused"]
 
 
 def test_another_device_is_seen(measured):
@@ -68,7 +79,7 @@ def test_another_device_is_seen(measured):
 
 
 def test_the_dead_have_last_words(measured):
-    assert "it is tired" in measured(dies=True)["refused"]
+    assert "it is tired" in measured(run_='sys.exit("it is tired")')["refused"]
 
 
 def test_compared_on_their_own_device():
