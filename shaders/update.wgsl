@@ -27,3 +27,11 @@ fn together(x: f32, lid: u32) -> f32 {
     }
     return lanes[0];
 }
+
+// How many elements of its line follow an element of a span, itself among them; padding does not count. Spans of several
+// lines with padding begin with one, and hold far fewer than 2^20 elements: then the division is exact.
+fn left(i: u32, span: Span) -> u32 {
+    let line = u32((f32(i) + 0.5) / f32(span.line));
+    let column = i - line * span.line;
+    return select(span.width - min(column, span.width), span.count - i, span.line == span.width);
+}

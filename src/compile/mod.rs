@@ -248,7 +248,7 @@ fn variant(
             .get(name)
             .is_some_and(|t| t.storage == crate::bundle::Storage::F16)
     };
-    let memory = Memory::plan(g, &parts.rows, rung, profile.scheme, &half, options.buffer_bytes)?;
+    let memory = Memory::plan(g, &parts.rows, rung, profile.blocks, &half, options.buffer_bytes)?;
     let shaders = wgsl::emit(g, parts, profile, &memory)?;
     let mut needs = Needs {
         software: profile.software,

@@ -102,7 +102,7 @@ impl Builder<'_> {
             ranges.push(Squares::Stretches(range));
         }
         for (i, v) in self.outline.scalar_sums.iter().enumerate() {
-            let place = Place::number(self.layout.gradient + i);
+            let place = Place::number(self.layout.gradient + 4 * i);
             let parts = self.jobs.sum(*v, &place)?;
             stretches.add(&place, parts);
         }
@@ -128,13 +128,13 @@ impl Builder<'_> {
 
     /// Trained tensors by the kernel that updates them; how many of these are kernels of touched rows.
     fn classes(&mut self) -> (Vec<Vec<usize>>, usize) {
-        let mut alike: IndexMap<(&Update, bool), Vec<usize>> = IndexMap::new();
+        let mut alike: IndexMap<(&Update, bool, bool), Vec<usize>> = IndexMap::new();
         for (i, update) in self.outline.updates.iter().enumerate() {
             let read = self.layout.trained[i].read;
-            alike.entry((update, read)).or_default().push(i);
+            alike.entry((update, read, self.in_words(i))).or_default().push(i);
         }
         let mut counted = 0;
-        for ((update, _), members) in alike.iter().filter(|((update, _), _)| update.touched) {
+        for ((update, ..), members) in alike.iter().filter(|((update, ..), _)| update.touched) {
             for i in members {
                 let held = &self.layout.trained[*i];
                 let table = self.jobs.tables.iter_mut().find(|table| table.name == held.name);
@@ -153,12 +153,19 @@ impl Builder<'_> {
         (alike.into_values().collect(), counted)
     }
 
+    /// Whether what is updated as a whole lies in whole words of four elements: a tensor always, a row of one by its extent.
+    fn in_words(&self, i: usize) -> bool {
+        let (t, held) = (&self.outline.form.trained[i], &self.layout.trained[i]);
+        let extent = self.g.shape(t.param).per_row().first().copied().unwrap_or(1);
+        !t.by_lines() || (held.place.len() / extent.max(1)).is_multiple_of(4)
+    }
+
     fn shared(&mut self, squares: usize) -> Shared {
         let (jobs, buffers) = (&mut self.jobs, &mut self.buffers);
         let classes = self.outline.updates.len();
         let norms = self.outline.sources.norms.borrow().len();
         let given = self.outline.sources.given.borrow().len();
-        let gradient = self.layout.gradient + self.outline.scalar_sums.len();
+        let gradient = self.layout.gradient + 4 * self.outline.scalar_sums.len();
         Shared {
             given: buffers.room("scalars of a step", given),
             jobs: buffers.fixed("sums", std::mem::take(&mut jobs.jobs)),
@@ -188,9 +195,11 @@ impl Builder<'_> {
         let mut settled = settled.into_iter();
         for (phase, tasks) in std::mem::take(&mut self.jobs.tasks).into_iter().enumerate() {
             after += kernels.get(phase).copied().unwrap_or(0);
-            let groups = tasks.len() / 4;
-            let tasks = self.buffers.fixed("tiles of sums", tasks);
-            self.tails.push(shared.sums(tasks, groups, after));
+            for (kind, tasks) in tasks {
+                let groups = tasks.len() / 4;
+                let tasks = self.buffers.fixed("tiles of sums", tasks);
+                self.tails.push(shared.sums(kind, tasks, groups, after));
+            }
             if let Some(stretches) = settled.next() {
                 let groups = stretches.len();
                 let own = self.buffers.fixed("stretches", stretches.words);
@@ -231,7 +240,8 @@ impl Builder<'_> {
                 (self.buffers.fixed("what is updated", words), groups)
             };
             let counted = touched.len().saturating_sub(1);
-            self.tails.push(shared.update(update, counted, spans, memory, groups));
+            let text = update.text(counted, self.in_words(members[0]));
+            self.tails.push(shared.update(update, text, spans, memory, groups));
         }
         touched
     }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 
 use super::Error;
 use super::form::{Trained, lookups};
+use super::lanes;
 use super::layout::Held;
 use super::places::{Parts, Place};
 use super::rows::{Operands, Rows, output};
@@ -25,6 +26,97 @@ const JOB: usize = 16;
 /// What is added up, by what factor, in which order and padding.
 type Key = (Value, u32, Order, usize, usize);
 
+/// Who makes tiles of sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Tiles {
+    /// A workgroup with memory of its own, 32 by 32; or, of weighted sums, up to 64 columns.
+    Shared,
+    /// Lanes that share what they load.
+    Lanes,
+}
+
+impl Tiles {
+    /// Columns of both matrices in a tile.
+    fn extents(self, k: usize, n: usize) -> (usize, usize) {
+        match self {
+            Self::Shared if k == 0 => (1, n.next_power_of_two().min(64)),
+            Self::Shared => (32, 32),
+            Self::Lanes => (lanes::TALL, lanes::WIDE),
+        }
+    }
+
+    /// The kernel.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Shared => include_str!("../../shaders/sums.wgsl").to_owned(),
+            Self::Lanes => lanes::text(),
+        }
+    }
+}
+
+/// `A^T B`, or the sum of the lines of B, weighted by A if there is one: as kernels read it.
+#[derive(Clone, Copy, Debug)]
+struct Matrices {
+    /// First element; `NONE` for weights of one.
+    a: usize,
+    /// Columns, 0 for a vector of weights.
+    k: usize,
+    b: usize,
+    n: usize,
+    /// Lines for each row.
+    lines: usize,
+    order: Order,
+}
+
+/// No element.
+const NONE: usize = u32::MAX as usize;
+
+impl Matrices {
+    /// The same with the matrices in each other's places.
+    fn turned(self) -> Self {
+        let order = Order {
+            row: self.order.inner,
+            block: NONE,
+            outer: 0,
+            inner: self.order.row,
+        };
+        Self {
+            a: self.b,
+            k: self.n,
+            b: self.a,
+            n: self.k,
+            order,
+            ..self
+        }
+    }
+
+    /// As lanes take it, if they do: everything in whole words of four elements, the result without padding.
+    fn for_lanes(self, place: &Place, offset: usize) -> Option<Self> {
+        let one_block = self.order.block >= self.n;
+        let x = if self.order.inner != 1 && one_block {
+            self.turned()
+        } else {
+            self
+        };
+        let mut words = vec![x.a, x.k, x.b, x.n, x.order.row, offset, place.len()];
+        if x.order.block < x.n {
+            words.extend([x.order.block, x.order.outer]);
+        }
+        let whole = words.iter().all(|n| n.is_multiple_of(4));
+        (self.k > 1 && x.order.inner == 1 && whole && place.line == place.width).then_some(x)
+    }
+}
+
+/// A product by lanes that may add up the lines of its left matrix, too.
+#[derive(Clone, Copy, Debug)]
+struct Adder {
+    job: usize,
+    /// What it adds up: first element, columns, lines for each row.
+    of: (usize, usize, usize),
+    phase: usize,
+    parts: usize,
+}
+
 /// Sums under construction.
 pub(super) struct Jobs<'a> {
     g: &'a Graph,
@@ -34,9 +126,12 @@ pub(super) struct Jobs<'a> {
     output_at: &'a dyn Fn(usize) -> (usize, usize),
     /// Sums that stand alone, which others may share.
     known: HashMap<Key, Parts>,
+    adders: Vec<Adder>,
     pub(super) jobs: Vec<u32>,
-    /// Tiles of each phase.
-    pub(super) tasks: Vec<Vec<u32>>,
+    /// Tiles of each phase, and who makes them.
+    pub(super) tasks: Vec<IndexMap<Tiles, Vec<u32>>>,
+    /// Whether the adapter has lanes that share loads.
+    lanes: bool,
     /// Elements that all jobs read for each row, and that they write.
     pub(super) read: usize,
     pub(super) written: usize,
@@ -57,6 +152,7 @@ impl<'a> Jobs<'a> {
         rows: &'a Rows,
         capacity: usize,
         output_at: &'a dyn Fn(usize) -> (usize, usize),
+        lanes: bool,
     ) -> Self {
         Self {
             g,
@@ -64,8 +160,10 @@ impl<'a> Jobs<'a> {
             capacity,
             output_at,
             known: HashMap::new(),
+            adders: Vec::new(),
             jobs: Vec::new(),
-            tasks: vec![Vec::new(); rows.count()],
+            tasks: vec![IndexMap::new(); rows.count()],
+            lanes,
             read: 0,
             written: 0,
             partial: 0,
@@ -91,7 +189,7 @@ impl<'a> Jobs<'a> {
         {
             return self.one(term, &held.place);
         }
-        let (source, len) = (self.partial, held.place.len());
+        let (source, len) = (self.partial, held.place.room());
         let mut parts = 0;
         let mut sites = Vec::new();
         // Terms side by side share their parts.
@@ -135,7 +233,8 @@ impl<'a> Jobs<'a> {
         }
         let before = self.lookups;
         self.table(t, held, self.partial, &sites)?;
-        self.partial += (self.lookups - before).min(extent) * (held.place.len() / extent);
+        let rows = (self.lookups - before).min(extent);
+        self.partial += (rows * (held.place.len() / extent)).next_multiple_of(4);
         Ok(())
     }
 
@@ -194,7 +293,7 @@ impl<'a> Jobs<'a> {
         if let Some(parts) = self.known.get(&key) {
             return Ok(*parts);
         }
-        let (source, len) = (self.partial, place.len());
+        let (source, len) = (self.partial, place.room());
         let parts = self.product(term, place, source)?;
         self.partial += parts * len;
         self.known.insert(key, (source, parts, len));
@@ -212,7 +311,57 @@ impl<'a> Jobs<'a> {
             return Err(Error::refused(self.g, term.sum, "no operands"));
         };
         let order = self.order(term)?;
-        let none = u32::MAX as usize;
+        let x = self.matrices(term, *operands, order)?;
+        let phase = self.rows.phase(term.sum);
+        if let Some(parts) = self.added(term, &x, phase, place, target) {
+            return Ok(parts);
+        }
+        let most = (MOST / place.len().max(1)).clamp(1, PARTS);
+        let parts = (self.capacity * x.lines).div_ceil(SHARE).clamp(1, most);
+        let job = self.jobs.len() / JOB;
+        let by_lanes = if self.lanes {
+            x.for_lanes(place, term.offset)
+        } else {
+            None
+        };
+        let (kind, x, end) = match by_lanes {
+            Some(x) => (Tiles::Lanes, x, [NONE, 0]),
+            None => (Tiles::Shared, x, [place.width, place.line]),
+        };
+        let Matrices {
+            a,
+            k,
+            b,
+            n,
+            lines,
+            order,
+        } = x;
+        let (row, block, outer, inner) = (order.row, order.block, order.outer, order.inner);
+        let words = [a, b, k, n, lines, parts, target, place.room(), term.offset];
+        self.jobs.extend(words.map(small));
+        self.jobs.extend([row, block, outer, inner].map(small));
+        self.jobs.extend(end.map(small));
+        self.jobs.push(term.scale.to_bits());
+        self.read += lines * (k.max(1) + n);
+        self.written += parts * place.len();
+        if kind == Tiles::Lanes {
+            let of = (a, k, lines);
+            self.adders.push(Adder { job, of, phase, parts });
+        }
+        let (tall, wide) = kind.extents(k, n);
+        let tasks = self.tasks[phase].entry(kind).or_default();
+        for y in (0..k.max(1)).step_by(tall) {
+            for x in (0..n).step_by(wide) {
+                for part in 0..parts {
+                    tasks.extend([job, y, x, part].map(small));
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// What a sum is made of.
+    fn matrices(&self, term: &Term, operands: Operands, order: Order) -> Result<Matrices, Error> {
         let of = |i: usize, lines: usize| {
             let (first, per_row) = (self.output_at)(i);
             (first, per_row / lines.max(1))
@@ -223,53 +372,37 @@ impl<'a> Jobs<'a> {
             inner: order.row,
             ..order
         };
-        // Weights or left matrix, its columns (0 for weights), right matrix, its columns, where these go.
-        let (a, k, b, n, order, lines) = match *operands {
-            Operands::Lines { b, lines } => {
-                let (b, n) = of(b, lines);
-                (none, 0, b, n, order, lines)
-            }
+        let ((a, k), (b, n), order, lines) = match operands {
+            Operands::Lines { b, lines } => ((NONE, 0), of(b, lines), order, lines),
             Operands::Product { a, b, lines } => match (of(a, lines), of(b, lines)) {
-                ((a, 1), (b, n)) => (a, 0, b, n, order, lines),
-                ((a, k), (b, 1)) => (b, 0, a, k, column, lines),
-                ((a, k), (b, n)) => (a, k, b, n, order, lines),
+                ((a, 1), b) => ((a, 0), b, order, lines),
+                (a, (b, 1)) => ((b, 0), a, column, lines),
+                (a, b) => (a, b, order, lines),
             },
             Operands::Scatter { .. } => return Err(Error::refused(self.g, term.sum, "a number summed into rows")),
         };
-        let most = (MOST / place.len().max(1)).clamp(1, PARTS);
-        let parts = (self.capacity * lines).div_ceil(SHARE).clamp(1, most);
-        let columns = n.next_power_of_two().min(64);
-        let job = self.jobs.len() / JOB;
-        let words = [
+        Ok(Matrices {
             a,
-            b,
             k,
+            b,
             n,
             lines,
-            parts,
-            target,
-            place.len(),
-            term.offset,
-            order.row,
-            order.block,
-            order.outer,
-            order.inner,
-            place.width,
-            place.line,
-        ];
-        self.jobs.extend(words.map(small));
-        self.jobs.push(term.scale.to_bits());
-        self.read += lines * (k.max(1) + n);
-        self.written += parts * place.len();
-        let (tall, wide) = if k == 0 { (1, columns) } else { (32, 32) };
-        let tasks = &mut self.tasks[self.rows.phase(term.sum)];
-        for y in (0..k.max(1)).step_by(tall) {
-            for x in (0..n).step_by(wide) {
-                for part in 0..parts {
-                    tasks.extend([job, y, x, part].map(small));
-                }
-            }
-        }
-        Ok(parts)
+            order,
+        })
+    }
+
+    /// Has a product that loads them add up the lines of a matrix; into how many parts.
+    fn added(&mut self, term: &Term, x: &Matrices, phase: usize, place: &Place, target: usize) -> Option<usize> {
+        let plain = x.a == NONE && term.scale == 1.0 && term.is_straight() && place.len() == x.n;
+        let of = (x.b, x.n, x.lines);
+        let at = self
+            .adders
+            .iter()
+            .position(|adder| adder.of == of && adder.phase == phase);
+        let adder = self.adders.swap_remove(at.filter(|_| plain)?);
+        let words = [target, place.room()].map(small);
+        self.jobs[adder.job * JOB + 13..][..2].copy_from_slice(&words);
+        self.written += adder.parts * place.len();
+        Some(adder.parts)
     }
 }

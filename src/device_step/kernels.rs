@@ -1,5 +1,6 @@
 //! Buffers and kernels of a step beside those of its row part.
 
+use super::jobs::Tiles;
 use super::updates::Update;
 use crate::run::{Memory, Tail, Use};
 
@@ -54,7 +55,7 @@ fn tail(name: &str, wgsl: &str, bindings: Vec<(Memory, Use)>, groups: usize) -> 
 
 impl Shared {
     /// Sums of the tiles in `tasks`, once so many kernels of the row part have run.
-    pub(super) fn sums(&self, tasks: Memory, groups: usize, after: usize) -> Tail {
+    pub(super) fn sums(&self, kind: Tiles, tasks: Memory, groups: usize, after: usize) -> Tail {
         let bindings = vec![
             (Memory::Sizes, Use::Uniform),
             (self.jobs, Use::Records),
@@ -64,7 +65,7 @@ impl Shared {
         ];
         Tail {
             after,
-            ..tail("sums", include_str!("../../shaders/sums.wgsl"), bindings, groups)
+            ..tail("sums", &kind.text(), bindings, groups)
         }
     }
 
@@ -107,8 +108,8 @@ impl Shared {
         tail("numbers", text, bindings, 1)
     }
 
-    /// An update of tensors in this memory. `counted` is its number among the kernels of touched rows.
-    pub(super) fn update(&self, update: &Update, counted: usize, spans: Memory, of: Memory, groups: usize) -> Tail {
+    /// An update of tensors in this memory, by a kernel of this text.
+    pub(super) fn update(&self, update: &Update, text: String, spans: Memory, of: Memory, groups: usize) -> Tail {
         let gradient = if update.touched { self.partial } else { self.gradient };
         let mut bindings = vec![
             (spans, Use::Records),
@@ -121,6 +122,6 @@ impl Shared {
         }
         let states = self.states.iter().take(update.by_row.len());
         bindings.extend(states.map(|memory| (*memory, Use::Write)));
-        tail("update", &update.text(counted), bindings, groups)
+        tail("update", &text, bindings, groups)
     }
 }

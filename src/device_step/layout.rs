@@ -55,7 +55,7 @@ impl Layout {
             Some(weight) => Place::new(&shape, weight),
             None => {
                 let place = Place::dense(&shape, self.kept);
-                self.kept += place.len();
+                self.kept += place.room();
                 place
             }
         };
@@ -68,14 +68,14 @@ impl Layout {
                 true => Place::dense(&[shape[0], 1], self.states[i]),
                 false => place.moved(self.states[i]),
             };
-            self.states[i] += own.len();
+            self.states[i] += own.room();
             states.push((name(state.value), own));
         }
         let mut gradients = Vec::new();
         if t.touched.is_none() {
             for _ in &t.gradients {
                 gradients.push(place.moved(self.gradient));
-                self.gradient += place.len();
+                self.gradient += place.room();
             }
         }
         Ok(Held {

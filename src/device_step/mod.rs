@@ -3,7 +3,8 @@
 //! 1. What works row by row goes through the pipeline of inference as it is (`rows`): its outputs are the operands of
 //!    sums over the batch. Where rows wait for such a sum (a mean, a variance, the gradients of these), they are cut into
 //!    *phases*, and the sum is made between two of them and written where weights are.
-//! 2. The sums of a phase are one dispatch, `shaders/sums.wgsl`; rows of gradients of tables are another,
+//! 2. The sums of a phase are one dispatch, `shaders/sums.wgsl`, and on software adapters a second one where lanes share
+//!    what they load (`lanes`); rows of gradients of tables are another,
 //!    `shaders/segments.wgsl`, over lookups that the host has sorted (`tables`). No atomics: the same batch gives the same
 //!    bits.
 //! 3. `shaders/combine.wgsl` adds up the parts of gradients, and their squares.
@@ -18,6 +19,7 @@ mod assemble;
 mod form;
 mod jobs;
 mod kernels;
+mod lanes;
 mod layout;
 mod numbers;
 mod outline;

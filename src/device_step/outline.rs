@@ -55,9 +55,9 @@ impl Outline {
         all.into_iter().collect()
     }
 
-    /// The kernel of all numbers, sums that are numbers lying among gradients from `first` on.
+    /// The kernel of all numbers, sums that are numbers lying among gradients from `first` on, each in a word of its own.
     pub(super) fn numbers_text(&self, g: &Graph, first: usize) -> Result<String, Error> {
-        let place = |v: Value| first + self.scalar_sums.iter().position(|s| *s == v).unwrap_or(0);
+        let place = |v: Value| first + 4 * self.scalar_sums.iter().position(|s| *s == v).unwrap_or(0);
         self.numbers.text(g, &self.form, &self.sources, &place)
     }
 }

@@ -52,6 +52,11 @@ impl Place {
         self.lines * self.line
     }
 
+    /// Elements that it takes up: whole words of four.
+    pub(super) fn room(&self) -> usize {
+        self.len().next_multiple_of(4)
+    }
+
     /// A tensor as it lies here.
     pub(super) fn padded(&self, tensor: &HostTensor) -> Vec<u32> {
         let mut words = vec![0; self.len()];
@@ -82,6 +87,9 @@ impl Place {
 /// First element, parts, elements from part to part.
 pub(super) type Parts = (usize, usize, usize);
 
+/// Words of a stretch.
+const STRETCH_WORDS: usize = 5;
+
 /// Sums cut for the workgroups of `shaders/combine.wgsl`.
 #[derive(Debug, Default)]
 pub(super) struct Stretches {
@@ -91,20 +99,28 @@ pub(super) struct Stretches {
 /// Elements of a stretch.
 const STRETCH: usize = 1024;
 
+/// Elements of a stretch of a tensor: whole lines where these have padding.
+fn stretch(width: usize, line: usize) -> usize {
+    if line == width {
+        return STRETCH;
+    }
+    (STRETCH / line).max(1) * line
+}
+
 impl Stretches {
     /// Adds a sum; first and last of its stretches.
     pub(super) fn add(&mut self, place: &Place, (source, parts, stride): Parts) -> [u32; 2] {
         let start = small(self.len());
         for first in (0..place.len()).step_by(STRETCH) {
             let count = STRETCH.min(place.len() - first);
-            let words = [place.flat, first, count, source, parts, stride, place.width, place.line];
+            let words = [place.flat + first, count, source + first, parts, stride];
             self.words.extend(words.map(small));
         }
         [start, small(self.len())]
     }
 
     pub(super) fn len(&self) -> usize {
-        self.words.len() / 8
+        self.words.len() / STRETCH_WORDS
     }
 }
 
@@ -144,9 +160,10 @@ impl Span {
 
     /// A span of all elements, cut into stretches.
     pub(super) fn cut(self) -> impl Iterator<Item = Self> {
-        (0..self.count).step_by(STRETCH).map(move |first| Self {
+        let step = stretch(self.width, self.line);
+        (0..self.count).step_by(step).map(move |first| Self {
             first,
-            count: STRETCH.min(self.count - first),
+            count: step.min(self.count - first),
             ..self
         })
     }

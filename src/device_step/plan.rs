@@ -14,9 +14,9 @@ use super::tables::{Tables, small};
 use super::work::Fixed;
 use crate::bundle::{Bundle, Manifest, Precision, Rung, Variant};
 use crate::compile::{Options, compile_in_phases};
-use crate::fuse::Profile;
+use crate::fuse::{LANES, Profile};
 use crate::ir::{Graph, Op};
-use crate::run::{Capacity, Device, Machine, Memory, Read, Write};
+use crate::run::{AdapterKind, Capacity, Device, Machine, Memory, Read, Write};
 use crate::tensor::{DType, HostTensor, Sizes, Tensors};
 use crate::wgsl::validate;
 
@@ -81,7 +81,8 @@ impl Plan {
     pub(super) fn new(device: Arc<Device>, g: &Graph, state: &Tensors, rows: u32) -> Result<(Self, Machine), Error> {
         let outline = Outline::new(g)?;
         let row_part = Rows::new(g, &outline.form, &outline.sums())?;
-        let (bundle, kernels) = bundle(&device, &row_part, state)?;
+        let lanes = has_lanes(&device);
+        let (bundle, kernels) = bundle(&device, lanes, &row_part, state)?;
         let variant = only_buffer(&bundle)?;
         let capacity = Capacity { rows, requests: rows }.rounded();
         check_numbering(&row_part, capacity)?;
@@ -92,7 +93,7 @@ impl Plan {
             })
         };
         let layout = Layout::new(g, &outline.form, variant)?;
-        let jobs = Jobs::new(g, &row_part, capacity.rows as usize, &output_at);
+        let jobs = Jobs::new(g, &row_part, capacity.rows as usize, &output_at, lanes);
         let builder = Builder {
             g,
             outline: &outline,
@@ -124,16 +125,26 @@ impl Plan {
     }
 }
 
+/// Whether the device is software whose lanes share loads.
+fn has_lanes(device: &Device) -> bool {
+    let (report, lanes) = (device.report(), LANES as u32);
+    report.kind == AdapterKind::Software
+        && report.subgroups == Some((lanes, lanes))
+        && u64::from(report.workgroup_bytes) >= Profile::SOFTWARE_STEPS.workgroup_bytes as u64
+        && device.probe_lanes().is_ok()
+}
+
 /// The row part, compiled: f32, not simplified, since weights change. How many kernels each phase has.
-fn bundle(device: &Device, rows: &Rows, state: &Tensors) -> Result<(Bundle, Vec<usize>), Error> {
+fn bundle(device: &Device, lanes: bool, rows: &Rows, state: &Tensors) -> Result<(Bundle, Vec<usize>), Error> {
     let report = device.report();
     let fits = |p: &&'static Profile| {
         !p.software
             && p.workgroup_bytes as u64 <= u64::from(report.workgroup_bytes)
             && p.threads as u64 <= u64::from(report.invocations)
     };
+    let tiles = Profile::ALL.iter().find(fits).unwrap_or(&Profile::PORTABLE);
     let options = Options {
-        profiles: vec![Profile::ALL.iter().find(fits).unwrap_or(&Profile::PORTABLE)],
+        profiles: vec![if lanes { &Profile::SOFTWARE_STEPS } else { tiles }],
         rungs: vec![Rung::F32],
         simplify: false,
         buffer_bytes: report.binding_bytes.min(report.buffer_bytes),

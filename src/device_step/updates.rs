@@ -1,5 +1,6 @@
 //! What becomes of a trained tensor and of its state, as a kernel: the same few scalar statements for every element.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::Error;
@@ -68,8 +69,9 @@ impl Update {
         })
     }
 
-    /// The kernel. `counted` is its number among the kernels of touched rows.
-    pub(super) fn text(&self, counted: usize) -> String {
+    /// The kernel. `counted` is its number among the kernels of touched rows; `in_words` says that everything but state of
+    /// rows lies in whole words of four elements.
+    pub(super) fn text(&self, counted: usize, in_words: bool) -> String {
         let mut head = include_str!("../../shaders/update.wgsl").to_owned();
         let mut bind = |access: &str, name: &str, ty: &str| {
             let number = head.matches("@binding").count();
@@ -78,15 +80,20 @@ impl Update {
                 "@group(0) @binding({number}) var<storage, {access}> {name}: array<{ty}>;"
             );
         };
+        let element = if in_words { "vec4<f32>" } else { "f32" };
         bind("read", "spans", "Span");
-        bind("read", "gradient", "f32");
+        bind("read", "gradient", element);
         bind("read", "scalars", "f32");
-        bind("read_write", "weights", "f32");
+        bind("read_write", "weights", element);
         if self.touched {
             bind("read", "counts", "u32");
         }
-        for i in 0..self.by_row.len() {
-            bind("read_write", &format!("state{i}"), "f32");
+        for (i, by_row) in self.by_row.iter().enumerate() {
+            bind(
+                "read_write",
+                &format!("state{i}"),
+                if *by_row { "f32" } else { element },
+            );
         }
         let count = match self.touched {
             true => format!("counts[{}u]", counted + 1),
@@ -101,16 +108,20 @@ impl Update {
         for i in &of_rows {
             let _ = writeln!(body, "  let s{i} = state{i}[span.s{i}];");
         }
+        let elements = if in_words { 4 } else { 1 };
         for (i, fold) in self.folds.iter().enumerate() {
             let _ = writeln!(body, "  var sum{i} = 0.0;");
-            self.every_element(&mut body, &format!("{}  sum{i} += {};\n", fold.text, fold.values[0]));
+            let inside = |_: &str| format!("{}  sum{i} += {};\n", fold.text, fold.values[0]);
+            self.every_element(&mut body, elements, false, &inside);
             let _ = writeln!(body, "  let f{i} = together(sum{i}, lid);");
         }
-        let mut stores = format!("{}  weights[e] = {};\n", self.next.text, self.next.values[0]);
-        for i in (0..self.by_row.len()).filter(|i| !self.by_row[*i]) {
-            let _ = writeln!(stores, "  state{i}[span.s{i} + at] = {};", self.next.values[i + 1]);
-        }
-        self.every_element(&mut body, &stores);
+        self.every_element(&mut body, elements, true, &|part: &str| {
+            let mut stores = format!("{}  new_p{part} = {};\n", self.next.text, self.next.values[0]);
+            for i in self.of_elements() {
+                let _ = writeln!(stores, "  new_s{i}{part} = {};", self.next.values[i + 1]);
+            }
+            stores
+        });
         if !of_rows.is_empty() {
             // All have read what one now writes.
             body.push_str("  workgroupBarrier();\n  if lid == 0u {\n");
@@ -120,23 +131,80 @@ impl Update {
             }
             body.push_str("  }\n");
         }
-        kernel(&head, 64, &body)
+        kernel(&head, 64, &numbers_first(&body))
     }
 
-    fn every_element(&self, body: &mut String, inside: &str) {
-        body.push_str(
-            "  for (var i = lid; i < span.count; i += 64u) {\n  \
-             let at = span.first + i;\n  \
-             // Padding stays zero.\n  \
-             if at % span.line >= span.width { continue; }\n  \
-             let e = span.weight + at;\n  let p = weights[e];\n",
+    /// State that has an element for each of the tensor's.
+    fn of_elements(&self) -> impl Iterator<Item = usize> {
+        (0..self.by_row.len()).filter(|i| !self.by_row[*i])
+    }
+
+    /// A loop over all elements of a span, so many at a time. `inside` is told what a variable is followed by to be the one
+    /// of an element.
+    fn every_element(&self, body: &mut String, elements: usize, writes: bool, inside: &dyn Fn(&str) -> String) {
+        let word = |at: &str| match elements {
+            1 => at.to_owned(),
+            _ => format!("({at}) / 4u"),
+        };
+        let mut names = vec![("p".to_owned(), format!("weights[{}]", word("span.weight + at")))];
+        for i in self.of_elements() {
+            let place = word(&format!("span.s{i} + at"));
+            names.push((format!("s{i}"), format!("state{i}[{place}]")));
+        }
+        let _ = writeln!(
+            body,
+            "  for (var i = lid * {elements}u; i < span.count; i += {}u) {{\n  let at = span.first + i;\n  \
+             let left = left(i, span);",
+            64 * elements
         );
         for i in 0..self.gradients {
-            let _ = writeln!(body, "  let g{i} = gradient[span.g{i} + at];");
+            let place = word(&format!("span.g{i} + at"));
+            let _ = writeln!(body, "  let old_g{i} = gradient[{place}];");
         }
-        for i in (0..self.by_row.len()).filter(|i| !self.by_row[*i]) {
-            let _ = writeln!(body, "  let s{i} = state{i}[span.s{i} + at];");
+        for (name, place) in &names {
+            let _ = writeln!(body, "  let old_{name} = {place};");
+            if writes {
+                let _ = writeln!(body, "  var new_{name} = old_{name};");
+            }
         }
-        let _ = writeln!(body, "{inside}  }}");
+        for (c, component) in ["x", "y", "z", "w"].iter().enumerate().take(elements) {
+            let part = if elements == 1 {
+                String::new()
+            } else {
+                format!(".{component}")
+            };
+            // Padding stays zero.
+            let _ = writeln!(body, "  if {c}u < left {{");
+            for i in 0..self.gradients {
+                let _ = writeln!(body, "  let g{i} = old_g{i}{part};");
+            }
+            for (name, _) in &names {
+                let _ = writeln!(body, "  let {name} = old_{name}{part};");
+            }
+            let _ = writeln!(body, "{}  }}", inside(&part));
+        }
+        if writes {
+            for (name, place) in &names {
+                let _ = writeln!(body, "  {place} = new_{name};");
+            }
+        }
+        body.push_str("  }\n");
     }
+}
+
+/// Reads numbers of the step where a kernel begins, not for every element.
+fn numbers_first(body: &str) -> String {
+    let mut parts = body.split("scalars[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    let mut used = BTreeSet::new();
+    for part in parts {
+        let (slot, rest) = part.split_once(']').unwrap_or((part, ""));
+        used.insert(slot);
+        let _ = write!(text, "number{slot}{rest}");
+    }
+    let reads: String = used
+        .iter()
+        .map(|slot| format!("  let number{slot} = scalars[{slot}];\n"))
+        .collect();
+    reads + &text
 }

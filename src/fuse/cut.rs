@@ -40,42 +40,65 @@ pub(super) fn groups(g: &Graph, rows: &[RowInfo], steps: Vec<Step>, profile: &Pr
 }
 
 fn split(g: &Graph, rows: &[RowInfo], space: RowSpace, steps: Vec<Step>, profile: &Profile) -> Vec<Group> {
-    let wide = wide_steps(g, rows, &steps, profile);
-    let (first, rest): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|s| wide.contains(&s.root));
     let mut groups = Vec::new();
-    let most = first
-        .iter()
-        .filter(|s| is_wide(g, rows, s))
-        .map(|s| inner_rows(g, rows, s))
-        .max()
-        .unwrap_or(1);
-    push(
-        g,
-        &mut groups,
-        space,
-        floor_power_of_two(profile.inner_rows / most),
-        first,
-        profile,
-    );
-    let mut current: Vec<Step> = Vec::new();
-    let mut has_heavy = false;
-    for s in rest {
-        let heavy = weight_bytes(g, rows, &s) >= profile.heavy_bytes;
-        if heavy && has_heavy {
-            push(
-                g,
-                &mut groups,
-                space,
-                profile.rows,
-                std::mem::take(&mut current),
-                profile,
-            );
+    for (wide, steps) in stages(g, rows, steps, profile) {
+        if wide {
+            let own = steps.iter().filter(|s| is_wide(g, rows, s));
+            let most = own.map(|s| inner_rows(g, rows, s)).max().unwrap_or(1);
+            let tile = floor_power_of_two(profile.inner_rows / most).min(profile.rows);
+            push(g, &mut groups, space, tile, steps, profile);
+            continue;
         }
-        has_heavy |= heavy;
-        current.push(s);
+        let mut current: Vec<Step> = Vec::new();
+        let mut has_heavy = false;
+        for s in steps {
+            let heavy = weight_bytes(g, rows, &s) >= profile.heavy_bytes;
+            if heavy && has_heavy {
+                let full = std::mem::take(&mut current);
+                push(g, &mut groups, space, profile.rows, full, profile);
+            }
+            has_heavy |= heavy;
+            current.push(s);
+        }
+        push(g, &mut groups, space, profile.rows, current, profile);
     }
-    push(g, &mut groups, space, profile.rows, current, profile);
     groups
+}
+
+/// Steps in the order in which they run, those with few rows per tile, which `true` says, apart from those with many.
+///
+/// What wide steps need runs with them. But where dense layers stand between wide steps, as they do between the way
+/// forwards and the way back of a training step, they would stream their weights past every few rows: there wide and
+/// other steps take turns.
+fn stages(g: &Graph, rows: &[RowInfo], steps: Vec<Step>, profile: &Profile) -> Vec<(bool, Vec<Step>)> {
+    let reads = all_reads(g, &steps);
+    let (wide, with_needs) = wide_steps(g, rows, &steps, &reads, profile);
+    let mut after_wide: BTreeSet<Value> = BTreeSet::new();
+    for s in &steps {
+        if reads[&s.root]
+            .iter()
+            .any(|r| wide.contains(r) || after_wide.contains(r))
+        {
+            after_wide.insert(s.root);
+        }
+    }
+    let is_between = |s: &Step| with_needs.contains(&s.root) && !wide.contains(&s.root) && after_wide.contains(&s.root);
+    if !steps.iter().any(|s| is_between(s) && is_dense(g, rows, s)) {
+        let (first, rest) = steps.into_iter().partition(|s| with_needs.contains(&s.root));
+        return vec![(true, first), (false, rest)];
+    }
+    // Even turns are those of wide steps.
+    let mut turns: BTreeMap<Value, usize> = BTreeMap::new();
+    for s in &steps {
+        let parity = usize::from(is_between(s) || !with_needs.contains(&s.root));
+        let turn = reads[&s.root].iter().map(|r| turns[r]).max().unwrap_or(parity);
+        turns.insert(s.root, turn + usize::from(turn % 2 != parity));
+    }
+    let mut all: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+    for s in steps {
+        all.entry(turns[&s.root]).or_default().push(s);
+    }
+    all.into_iter().map(|(turn, steps)| (turn % 2 == 0, steps)).collect()
 }
 
 /// One group of these steps, or several of about equal length where drivers would take long to compile one.
@@ -168,9 +191,13 @@ fn has_own_matrix(g: &Graph, rows: &[RowInfo], s: &Step) -> bool {
         .is_some_and(|a| matches!(g.op(a), Op::MatMul) && own(g.args(a)[1]))
 }
 
-/// Steps that belong to the wide program: the wide ones, those that read what they leave per inner row, and all that
-/// these need.
-fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step], profile: &Profile) -> BTreeSet<Value> {
+/// A dense layer whose weights are read often enough to want many rows per tile.
+fn is_dense(g: &Graph, rows: &[RowInfo], s: &Step) -> bool {
+    inner_rows(g, rows, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10
+}
+
+/// The stored values of other steps that each step reads.
+fn all_reads(g: &Graph, steps: &[Step]) -> BTreeMap<Value, Vec<Value>> {
     let roots: BTreeSet<Value> = steps.iter().map(|s| s.root).collect();
     let reads = |s: &Step| {
         let mut reads = Vec::new();
@@ -179,19 +206,32 @@ fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step], profile: &Profile) ->
                 reads.push(v);
             }
         });
-        reads
+        (s.root, reads)
     };
+    steps.iter().map(reads).collect()
+}
+
+/// Steps that belong to the wide program: the wide ones and those that read what they leave per inner row; and these with
+/// all that they need.
+fn wide_steps(
+    g: &Graph,
+    rows: &[RowInfo],
+    steps: &[Step],
+    reads: &BTreeMap<Value, Vec<Value>>,
+    profile: &Profile,
+) -> (BTreeSet<Value>, BTreeSet<Value>) {
     let mut members = BTreeSet::new();
     // Roots that still have an element per inner row.
     let mut spread: BTreeSet<Value> = BTreeSet::new();
     for s in steps {
         let wide = is_wide(g, rows, s);
-        let from_spread: Vec<Value> = reads(s).into_iter().filter(|r| spread.contains(r)).collect();
+        let reads = &reads[&s.root];
+        let from_spread: Vec<Value> = reads.iter().copied().filter(|r| spread.contains(r)).collect();
         // A dense layer over a flattened wide value streams its weights: better with many rows per tile.
-        let dense = inner_rows(g, rows, s) == 1 && weight_bytes(g, rows, s) >= 8 << 10;
+        let dense = is_dense(g, rows, s);
         // What pools a row's own inner rows finds them in the cache if it runs where they were read.
         let pools = profile.scheme == Scheme::Lanes && has_own_matrix(g, rows, s);
-        let pools = pools && reads(s).iter().any(|r| members.contains(r));
+        let pools = pools && reads.iter().any(|r| members.contains(r));
         if wide || pools || (!from_spread.is_empty() && !dense) {
             members.insert(s.root);
             let size = |v: Value| g.shape(v).numel(Sizes::ONE);
@@ -201,13 +241,11 @@ fn wide_steps(g: &Graph, rows: &[RowInfo], steps: &[Step], profile: &Profile) ->
             }
         }
     }
-    if members.is_empty() {
-        return members;
-    }
+    let mut all = members.clone();
     for s in steps.iter().rev() {
-        if members.contains(&s.root) {
-            members.extend(reads(s));
+        if all.contains(&s.root) {
+            all.extend(&reads[&s.root]);
         }
     }
-    members
+    (members, all)
 }

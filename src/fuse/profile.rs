@@ -37,6 +37,9 @@ pub struct Profile {
     /// Weight bytes (in f16) from which a matmul gets a dispatch of its own: re-reading them for every tile of rows costs
     /// more than writing its activations once.
     pub heavy_bytes: usize,
+    /// Whether weights that a matmul multiplies by lie in blocks, in the order in which lanes read them. Not where weights
+    /// change: then they lie in lines.
+    pub blocks: bool,
     /// Steps in one kernel: drivers compile long shaders in more than linear time.
     pub steps: usize,
 }
@@ -54,6 +57,7 @@ impl Profile {
         inner_rows: 56,
         workgroup_bytes: 16 << 10,
         heavy_bytes: 256 << 10,
+        blocks: false,
         steps: 20,
     };
 
@@ -69,6 +73,7 @@ impl Profile {
         inner_rows: 64,
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
+        blocks: false,
         steps: 20,
     };
 
@@ -85,10 +90,20 @@ impl Profile {
         inner_rows: 64,
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
+        blocks: true,
         steps: 20,
     };
 
-    /// All profiles, most demanding first.
+    /// The same where weights change.
+    pub const SOFTWARE_STEPS: Self = Self {
+        name: "software-steps",
+        blocks: false,
+        // Steps of training compile while somebody waits for the first one.
+        steps: 12,
+        ..Self::SOFTWARE
+    };
+
+    /// All profiles of bundles, most demanding first.
     pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::PORTABLE];
 
     /// Rows and columns that a lane accumulates in a matmul of so many rows and columns: as few tiles as may be, all about

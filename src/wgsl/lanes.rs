@@ -17,16 +17,15 @@ const DEPTH: usize = 4;
 /// Columns of a run of each lane.
 const WIDTH: usize = 16;
 
-/// Matmuls in a kernel up to which tiles are wide: drivers compile long shaders in more than linear time.
-const MATMULS: usize = 3;
-
 /// The tile of each lane, if the scheme serves this product: too few rows leave lanes without any, a single column or a
 /// short inner axis leaves nothing to share.
 pub(super) fn tile(p: &Program, x: &Product, blocks: &Blocks) -> Option<Tile> {
     let serves = p.profile.scheme == Scheme::Lanes && blocks.span >= LANES && x.n > 1 && x.k >= DEPTH;
     serves.then(|| {
-        let (rows, columns) = p.profile.lane_tile(blocks.span, x.n);
-        let columns = if p.matmuls > MATMULS { WIDTH } else { columns };
+        let (rows, columns) = match p.has_many_matmuls() {
+            true => (p.tallest().min(blocks.span.div_ceil(LANES)), WIDTH),
+            false => p.profile.lane_tile(blocks.span, x.n),
+        };
         Tile {
             rows,
             quads: (columns / 4).min(x.n.div_ceil(4)),

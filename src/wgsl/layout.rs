@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::index::small;
 use super::weights::Weight;
 use crate::bundle::{Layout, Linear, Placement, Rung, Slot, Space};
-use crate::fuse::Scheme;
 use crate::ir::rows::{RowInfo, RowSpace};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{DType, Sizes};
@@ -46,7 +45,8 @@ pub struct LayoutError {
 }
 
 impl Memory {
-    /// Lays out all live weights and inputs. `halves` says which weights are stored in f16.
+    /// Lays out all live weights and inputs, those of matmuls in blocks if so asked. `halves` says which weights are stored
+    /// in f16.
     ///
     /// # Errors
     /// [`LayoutError`] when a weight that cannot be split is larger than a buffer may be.
@@ -54,7 +54,7 @@ impl Memory {
         g: &Graph,
         rows: &[RowInfo],
         rung: Rung,
-        scheme: Scheme,
+        blocks: bool,
         halves: &dyn Fn(&str) -> bool,
         buffer_bytes: u64,
     ) -> Result<Self, LayoutError> {
@@ -74,7 +74,7 @@ impl Memory {
                 let half = ty.dtype == DType::F32 && halves(name) && rung != Rung::F32;
                 let matrix = products.contains(&v) || units.contains(&v);
                 let line = shape.last().copied().unwrap_or(1);
-                let blocks = scheme == Scheme::Lanes && line >= 16 && products.contains(&v);
+                let blocks = blocks && line >= 16 && products.contains(&v);
                 let layout = match (half, matrix && line > 1) {
                     (true, true) if blocks => Layout::BlocksHalves,
                     (false, true) if blocks => Layout::BlocksWords,

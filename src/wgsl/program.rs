@@ -20,6 +20,29 @@ pub(super) struct Program<'a> {
     pub(super) space: RowSpace,
     /// Steps that multiply by matrices of many columns: most of the text.
     pub(super) matmuls: usize,
+    /// Steps that multiply by matrices of several columns.
+    pub(super) products: usize,
+}
+
+/// Matmuls in a kernel up to which tiles are wide: drivers compile long shaders in more than linear time.
+const MATMULS: usize = 3;
+/// Products of any width up to which tiles are as tall as rows are many, and up to which they are half as tall as a profile
+/// has them.
+const PRODUCTS: [usize; 2] = [4, 6];
+
+impl Program<'_> {
+    /// Whether tiles should be narrow.
+    pub(super) fn has_many_matmuls(&self) -> bool {
+        self.matmuls > MATMULS || self.products > PRODUCTS[0]
+    }
+
+    /// The most rows of a tile, however many there are.
+    pub(super) fn tallest(&self) -> usize {
+        match self.products {
+            n if n > PRODUCTS[1] => self.profile.tile_m / 2,
+            _ => self.profile.tile_m,
+        }
+    }
 }
 
 impl Program<'_> {
@@ -48,7 +71,8 @@ pub(super) fn emit(
         threads: profile.threads,
         tile: group.tile,
         space: group.space,
-        matmuls: group.steps.iter().filter(|s| is_long(g, s)).count(),
+        matmuls: group.steps.iter().filter(|s| columns(g, s) > 16).count(),
+        products: group.steps.iter().filter(|s| columns(g, s) > 1).count(),
     };
     let mut e = Emitter::new(g, partition, memory);
     let mut notes = String::new();
@@ -92,11 +116,10 @@ pub(super) fn emit(
     (kernel, text)
 }
 
-/// Whether a step's register tiles make much text.
-fn is_long(g: &Graph, s: &Step) -> bool {
-    let columns = |a: Value| g.shape(a).per_row().last().copied().unwrap_or(1);
-    s.anchor
-        .is_some_and(|a| matches!(g.op(a), Op::MatMul) && columns(a) > 16)
+/// Columns of the matrix that a step multiplies by, if it is a matmul.
+fn columns(g: &Graph, s: &Step) -> usize {
+    let anchor = s.anchor.filter(|a| matches!(g.op(*a), Op::MatMul));
+    anchor.map_or(0, |a| g.shape(a).per_row().last().copied().unwrap_or(1))
 }
 
 /// Whether a step after `level` reads from the arena what one of its own group wrote there.

@@ -102,7 +102,13 @@ pub(super) fn tile(p: &Program, x: &Product, blocks: &Blocks) -> Tile {
             spread: false,
         };
     }
-    let mut quads = (p.profile.tile_n / 4).min(x.n.div_ceil(4));
+    let most = match p.profile.scheme {
+        // Products that lanes do not share: every word that is loaded or stored is a loop to the driver.
+        Scheme::Lanes if x.k < 4 || p.has_many_matmuls() => p.profile.tile_n / 16,
+        Scheme::Lanes => p.profile.tile_n / 8,
+        Scheme::Tiles => p.profile.tile_n / 4,
+    };
+    let mut quads = most.min(x.n.div_ceil(4));
     let mut rows = p.profile.tile_m.min(span);
     let tasks = |rows: usize, quads: usize| outer * span.div_ceil(rows) * x.n.div_ceil(4 * quads);
     // Small tiles load more for each product; only when most invocations would idle are they worth it.

@@ -123,15 +123,8 @@ fn a_killed_run_resumes_with_nothing_else_lost() {
 #[test]
 fn a_run_killed_on_a_device_resumes_with_nothing_else_lost() {
     if crate::support::gpu::gpu().is_some() {
-        survives_kills(&dense(SPEC), &["--device", "gpu"], 2, 20..400);
+        survives_kills(SPEC, &["--device", "gpu"], 2, 20..400);
     }
-}
-
-/// A specification that devices run, too.
-#[cfg(feature = "gpu")]
-fn dense(spec: &str) -> String {
-    spec.replace("lazy = true", "lazy = false")
-        .replace("rowwise-adagrad", "adagrad")
 }
 
 /// A run with so many kills, milliseconds after its checkpoint is there, leaves what one without leaves.
@@ -197,7 +190,7 @@ fn says_where_it_runs_and_why() {
         return;
     };
     let name = &device.report().name;
-    let (folder, spec, train, _) = prepared(&dense(SPEC));
+    let (folder, spec, train, _) = prepared(SPEC);
     let out = |name: &str| folder.path().join(name);
     let text = loopfm!("train", spec, "--train", train, "--out", out("gpu"), "--device", "gpu").ok();
     assert!(

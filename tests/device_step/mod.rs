@@ -162,7 +162,7 @@ fn a_tower_with_adam() {
     let step = step(|g| tower(g, &[256, 256, 128, 1]), &only(adam));
     if let Some(n) = check(&step, &[512, 512, 100, 512]) {
         eprintln!("{n} dispatches");
-        assert!(n <= 5, "{n} dispatches");
+        assert!(n <= 6, "{n} dispatches");
     }
 }
 

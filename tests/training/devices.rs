@@ -9,16 +9,10 @@ use loopfm::tensor::Tensors;
 use loopfm::train::{Error, Event, Fit, Outcome, Spec, Split, Trainable, Trainer};
 
 use super::apart;
-use super::runs::{self, data, model};
+use super::runs::{data, model, spec};
 use crate::support::gpu;
 
 const GPU: DeviceChoice = DeviceChoice::Gpu(AdapterQuery::Best);
-
-fn spec() -> Spec {
-    let mut spec = runs::spec();
-    spec.optimiser.groups[0].lazy = false;
-    spec
-}
 
 fn trainer(spec: &Spec, device: &DeviceChoice) -> Trainer {
     let model = Trainable::of_model(&model()).unwrap();
