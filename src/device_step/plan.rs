@@ -16,7 +16,7 @@ use crate::bundle::{Bundle, Manifest, Precision, Rung, Variant};
 use crate::compile::{Options, compile_in_phases};
 use crate::fuse::{LANES, Profile};
 use crate::ir::{Graph, Op};
-use crate::run::{AdapterKind, Capacity, Device, Machine, Memory, Read, Write};
+use crate::run::{self, AdapterKind, Capacity, Device, Machine, Memory, Read, Write};
 use crate::tensor::{DType, HostTensor, Sizes, Tensors};
 use crate::wgsl::validate;
 
@@ -83,7 +83,7 @@ impl Plan {
         let row_part = Rows::new(g, &outline.form, &outline.sums())?;
         let lanes = has_lanes(&device);
         let (bundle, kernels) = bundle(&device, lanes, &row_part, state)?;
-        let variant = only_buffer(&bundle)?;
+        let variant = only_buffer(&device, &bundle)?;
         let capacity = Capacity { rows, requests: rows }.rounded();
         check_numbering(&row_part, capacity)?;
         let output_at = |i: usize| {
@@ -168,12 +168,20 @@ fn bundle(device: &Device, lanes: bool, rows: &Rows, state: &Tensors) -> Result<
     )?)
 }
 
-fn only_buffer(bundle: &Bundle) -> Result<&Variant, Error> {
+/// The variant, if its weights lie in one buffer: updates of all tensors with one rule are one kernel, which binds one.
+fn only_buffer<'a>(device: &Device, bundle: &'a Bundle) -> Result<&'a Variant, Error> {
     let variant = &bundle.manifest.variants[0];
-    match variant.shards.len() {
-        0 | 1 => Ok(variant),
-        n => Err(Error::State(format!("weights need {n} buffers, a step has one"))),
+    if variant.shards.len() <= 1 {
+        return Ok(variant);
     }
+    let report = device.report();
+    Err(Error::Run(run::Error::Limit {
+        what: "what a step trains, weights and tables in one buffer,".to_owned(),
+        needed: variant.shards.iter().map(|words| 16 * words).sum(),
+        allowed: report.binding_bytes.min(report.buffer_bytes),
+        unit: "bytes",
+        limit: "max_storage_buffer_binding_size",
+    }))
 }
 
 /// Random numbers of a batch are counted in 32 bits.
