@@ -61,6 +61,7 @@ mod id;
 mod inputs;
 mod join;
 mod lookup;
+mod memo;
 mod needs;
 mod number;
 mod parquet;
