@@ -4,6 +4,7 @@
 //! activation, no algebra. It is what every figure is compared with, in the same run, since a time by itself says more
 //! about the machine than about us.
 
+mod adapter;
 mod clock;
 mod workloads;
 
@@ -17,30 +18,12 @@ use loopfm::bundle::Precision;
 use loopfm::compile::{Options, compile};
 use loopfm::cpu::Executor;
 use loopfm::ir::{Graph, Op};
-use loopfm::run::{self, AdapterKind, AdapterQuery, Device, DeviceOptions, Runtime};
+use loopfm::run::{self, Device, Runtime};
 use loopfm::tensor::Sizes;
 use workloads::Workload;
 
 fn main() {
-    let device = match Device::open(&AdapterQuery::Best, &DeviceOptions::default()) {
-        Ok(device) => Some(Arc::new(device)),
-        Err(e) => {
-            eprintln!("no GPU is measured: {e}");
-            None
-        }
-    };
-    let kind = device.as_ref().map(|d| d.report().kind);
-    let clock = Clock::new(kind.is_some_and(|kind| kind != AdapterKind::Software));
-    if let Some(device) = &device {
-        let report = device.report();
-        eprintln!(
-            "`{}`, {}, {}; {}",
-            report.name,
-            report.backend,
-            report.driver,
-            clock.name()
-        );
-    }
+    let (device, clock) = adapter::open();
     let mut criterion = Criterion::default().with_measurement(clock).configure_from_args();
     for workload in workloads::all() {
         let mut group = criterion.benchmark_group(&workload.name);

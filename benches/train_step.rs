@@ -7,20 +7,19 @@
 //! - `tower`: 256-256-128-1 on 512 rows with Adam.
 //! - `table-3000`, `table-300000`: a table of so many rows of 64 with 1,024 ids a step, lazy: the time should be the same.
 
+mod adapter;
 mod clock;
 mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use clock::Clock;
 use criterion::Criterion;
 use loopfm::cpu::Stepper;
 use loopfm::device_step;
 use loopfm::ir::{Graph, Op, TypeError, Unary, Value};
 use loopfm::nn;
 use loopfm::optim::{At, Group, INV_ROWS, Optimiser, Rule, Step, rows_for_requests, step};
-use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions};
 use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
 
 /// A step, what it starts from, and a batch.
@@ -33,20 +32,7 @@ struct Training {
 }
 
 fn main() {
-    let device = match Device::open(&AdapterQuery::Best, &DeviceOptions::default()) {
-        Ok(device) => Some(Arc::new(device)),
-        Err(e) => {
-            eprintln!("no GPU is measured: {e}");
-            None
-        }
-    };
-    let kind = device.as_ref().map(|d| d.report().kind);
-    let clock = Clock::new(kind.is_some_and(|kind| kind != AdapterKind::Software));
-    if let Some(device) = &device {
-        let report = device.report();
-        eprintln!("`{}`, {}, {}", report.name, report.backend, report.driver);
-    }
-    eprintln!("{}", clock.name());
+    let (device, clock) = adapter::open();
     let mut criterion = Criterion::default().with_measurement(clock).configure_from_args();
     let mut group = criterion.benchmark_group("train-step");
     group

@@ -16,10 +16,11 @@
 //! 7. [`session`] opens a bundle and runs batches: on a GPU through [`run`], which knows kernels and not graphs, or
 //!    through [`cpu`], which knows graphs and not kernels.
 //! 8. Training is the graph once more: [`grad`](mod@grad) appends the backward nodes, [`optim`] the updates of weights and
-//!    optimiser state, [`train`] takes batches through that step and writes the model that all of this began with.
-//!
-//! Training takes the same graph: [`grad`](mod@grad) appends to a loss its derivatives by weights, so that a step is one
-//! graph too, and `interp` says what it means. [`cpu`] runs steps, and so does [`device_step`] on a GPU.
+//!    optimiser state; [`cpu`] runs such steps, and so does [`device_step`] on a GPU. [`train`] takes batches through them
+//!    and writes the model that all of this began with.
+//! 9. The loop: [`data`] reads logs of impressions, [`extract`] runs a foundation model over them and leaves
+//!    [`embeddings`], [`history`] says which of these may be known when, [`pipeline`] runs all of it as one declaration
+//!    says and [`report`] tells what came of it.
 //!
 //! # Example
 //!

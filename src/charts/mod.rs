@@ -37,6 +37,7 @@ mod columns;
 mod draw;
 mod lines;
 mod page;
+mod roofline;
 mod scale;
 mod style;
 
@@ -45,3 +46,4 @@ pub use columns::{Column, Columns};
 pub use draw::{Chart, svg};
 pub use lines::{Lines, Series};
 pub use page::{Page, escape};
+pub use roofline::{Roofline, RooflineDot};

@@ -172,9 +172,12 @@ pub(super) struct BenchArgs {
     /// Batches to run before measuring.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(super) warmup: u32,
-    /// Time each kernel by the device's own clock.
+    /// Time each kernel by the device's own clock, beside what the device was measured to do at most.
     #[arg(long)]
     pub(super) profile: bool,
+    /// Draw that: kernels below the roof of arithmetic and memory.
+    #[arg(long, value_name = "ROOFLINE.svg", requires = "profile")]
+    pub(super) roofline: Option<PathBuf>,
     /// Write the times of every batch.
     #[arg(long, value_name = "TIMES.json")]
     pub(super) export: Option<PathBuf>,
@@ -257,6 +260,9 @@ pub(super) struct DeviceArgs {
     /// Set of kernels, on a GPU: `PROFILE/RUNG`, `PROFILE` or `RUNG` (native, packed, f32).
     #[arg(long, value_name = "PROFILE/RUNG", value_parser = VariantArg::from_str)]
     pub(super) variant: Option<VariantArg>,
+    /// Keep compiled kernels in this folder for the next process, where the driver gives them out.
+    #[arg(long, value_name = "DIR")]
+    pub(super) pipelines: Option<PathBuf>,
 }
 
 /// How to report.

@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use super::args::BenchArgs;
 use super::device::{self, Place};
+#[cfg(feature = "gpu")]
+use super::kernel_times::KernelTimes;
 use super::report::{self, Error};
 use super::stats::Stats;
 use super::{batch, load, words};
@@ -21,10 +23,6 @@ use crate::container::write_atomically;
 use crate::run::Batch;
 use crate::session::Session;
 use crate::tensor::{Sizes, Tensors};
-
-/// Batches that per-kernel times are the mean of.
-#[cfg(feature = "gpu")]
-const PROFILED: u32 = 20;
 
 /// Seconds of each part of a batch's way.
 type Times = Vec<(&'static str, f64)>;
@@ -40,8 +38,9 @@ struct Report {
     rows_per_second: f64,
     /// In seconds, by part.
     times: Vec<Part>,
-    /// Mean seconds of a batch in each kernel; absent where the device cannot tell, or was not asked.
-    kernels: Option<Vec<KernelSeconds>>,
+    /// Where the device's time goes; absent where it cannot tell, or was not asked.
+    #[cfg(feature = "gpu")]
+    profile: Option<KernelTimes>,
     notes: Vec<String>,
     exported: Option<PathBuf>,
 }
@@ -51,12 +50,6 @@ struct Part {
     part: &'static str,
     #[serde(flatten)]
     stats: Stats,
-}
-
-#[derive(Debug, Serialize)]
-struct KernelSeconds {
-    name: String,
-    seconds: f64,
 }
 
 /// Runs one batch again and again.
@@ -74,11 +67,15 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
     }
     let measured = start.elapsed().as_secs_f64();
     let mut notes = Vec::new();
-    let kernels = if args.profile {
-        profile(&session, &batch, &mut notes)?
-    } else {
-        None
+    #[cfg(feature = "gpu")]
+    let profile = match args.profile {
+        true => profile(args, &session, &bundle.manifest, (&batch, sizes), &mut notes)?,
+        false => None,
     };
+    #[cfg(not(feature = "gpu"))]
+    if args.profile {
+        notes.push(NO_KERNELS.into());
+    }
     let times = stats(&all);
     let median = |part: &str| times.iter().find(|t| t.part == part).map(|t| t.stats.p50);
     if median("enqueue") > median("compute") {
@@ -97,7 +94,8 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
         batches_per_second: per_second,
         rows_per_second: per_second * sizes.rows as f64,
         times,
-        kernels,
+        #[cfg(feature = "gpu")]
+        profile,
         notes,
         exported: args.export.clone(),
     };
@@ -156,34 +154,30 @@ fn stats(all: &[Times]) -> Vec<Part> {
     parts.filter_map(part).collect()
 }
 
+const NO_KERNELS: &str = "--profile: the CPU executor has no kernels to time";
+
 #[cfg(feature = "gpu")]
-fn profile(session: &Session, batch: &Tensors, notes: &mut Vec<String>) -> Result<Option<Vec<KernelSeconds>>, Error> {
+fn profile(
+    args: &BenchArgs,
+    session: &Session,
+    manifest: &Manifest,
+    (batch, sizes): (&Tensors, Sizes),
+    notes: &mut Vec<String>,
+) -> Result<Option<KernelTimes>, Error> {
     let Some(runtime) = session.runtime() else {
-        notes.push("--profile: the CPU executor has no kernels to time".into());
+        notes.push(NO_KERNELS.into());
         return Ok(None);
     };
-    let mut sums: Vec<KernelSeconds> = Vec::new();
-    for run in 0..PROFILED {
-        let kernels = runtime.profile(batch)?.kernels;
-        if kernels.is_empty() {
-            notes.push("--profile: the device has no timestamps".into());
-            return Ok(None);
+    let times = KernelTimes::measure(runtime, manifest, batch, sizes)?;
+    match (&times, &args.roofline) {
+        (None, _) => notes.push("--profile: the device has no timestamps".into()),
+        (Some(times), Some(path)) => {
+            let report = runtime.report();
+            times.draw(path, &format!("{} on {}", manifest.model, report.adapter.name))?;
         }
-        for (i, k) in kernels.into_iter().enumerate() {
-            let seconds = k.nanoseconds * 1e-9 / f64::from(PROFILED);
-            match sums.get_mut(i) {
-                Some(sum) if run > 0 => sum.seconds += seconds,
-                Some(_) | None => sums.push(KernelSeconds { name: k.name, seconds }),
-            }
-        }
+        (Some(_), None) => {}
     }
-    Ok(Some(sums))
-}
-
-#[cfg(not(feature = "gpu"))]
-fn profile(_: &Session, _: &Tensors, notes: &mut Vec<String>) -> Result<Option<Vec<KernelSeconds>>, Error> {
-    notes.push("--profile: the CPU executor has no kernels to time".into());
-    Ok(None)
+    Ok(times)
 }
 
 fn export(path: &Path, all: &[Times]) -> Result<(), Error> {
@@ -210,9 +204,8 @@ impl fmt::Display for Report {
             let row: String = times.iter().map(|t| format!("  {:>9}", words::seconds(*t))).collect();
             writeln!(f, "{part:8}{row}")?;
         }
-        for kernel in self.kernels.iter().flatten() {
-            writeln!(f, "kernel {}: {}", kernel.name, words::seconds(kernel.seconds))?;
-        }
+        #[cfg(feature = "gpu")]
+        self.profile.iter().try_for_each(|p| p.fmt(f))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
         match &self.exported {
             Some(path) => writeln!(f, "written: {}", path.display()),

@@ -41,6 +41,7 @@ pub(super) fn options(bundle: &Bundle, args: &DeviceArgs) -> Result<SessionOptio
         device: choice(args)?,
         load: Options {
             variant: variant(bundle, args)?,
+            pipelines: args.pipelines.clone(),
             ..Options::default()
         },
         ..SessionOptions::default()

@@ -89,12 +89,10 @@ impl fmt::Display for Report {
         )?;
         if let Some(kernel) = x.kernel_rows_per_second {
             let share = 100.0 * x.rows_per_second / kernel;
-            let processor = |share: f64| format!("; of its processor time the model takes {:.0} %", 100.0 * share);
             writeln!(
                 f,
-                "the model alone: {} rows/s; the extraction reaches {share:.0} % of it{}",
-                words::count(kernel as u64),
-                x.processor_share.map_or_else(String::new, processor)
+                "the model alone: {} rows/s; the extraction reaches {share:.0} % of it",
+                words::count(kernel as u64)
             )?;
         }
         let b = &x.busy;

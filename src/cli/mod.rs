@@ -16,6 +16,8 @@ mod golden;
 #[cfg(feature = "data")]
 mod history;
 mod inspect;
+#[cfg(feature = "gpu")]
+mod kernel_times;
 mod load;
 #[cfg(feature = "data")]
 mod log;

@@ -1,18 +1,7 @@
 //! Numbers and names as people read them.
 
 use crate::bundle::{Port, Precision, Rung, Space, Variant};
-
-/// A whole number in groups of three digits.
-pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .filter_map(|g| std::str::from_utf8(g).ok())
-        .collect();
-    groups.join(",")
-}
+pub(super) use crate::report::count;
 
 /// `1 row`, `2 rows`.
 pub(super) fn many(n: usize, one: &str, more: &str) -> String {

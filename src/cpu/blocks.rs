@@ -2,6 +2,8 @@
 
 use super::lower::lower;
 use super::plan::{Crossing, Plan, Stage, Wanted};
+use crate::ir::Op;
+use crate::tensor::Sizes;
 
 /// Consecutive rows (or requests) that one thread computes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub(super) struct Block {
 
 /// Words of working memory that a block may take: what a second cache holds beside the weights passing through.
 const BUDGET: usize = 1 << 18;
+/// The same where weights are more than that: they pass through once a block, from the third cache or from memory, and
+/// `gemm` arranges them anew each time. So there are few blocks, whose values the third cache holds.
+const HEAVY_BUDGET: usize = 4 * BUDGET;
 /// Rows beyond which a larger block gains nothing.
 const MOST: usize = 256;
 /// Rows below which a block costs more than a second thread gains.
@@ -39,7 +44,20 @@ impl Block {
 pub(super) fn block_size(plan: &Plan, stage: Stage, wanted: &[Wanted]) -> usize {
     let probe = 16;
     let per_row = lower(plan, stage, probe, Crossing::Any, wanted).arena.div_ceil(probe);
-    (BUDGET / per_row.max(1)).clamp(1, MOST)
+    let budget = if weights(plan, stage) > BUDGET {
+        HEAVY_BUDGET
+    } else {
+        BUDGET
+    };
+    (budget / per_row.max(1)).clamp(1, MOST)
+}
+
+/// Words of weights that the products of a stage read.
+fn weights(plan: &Plan, stage: Stage) -> usize {
+    let of_stage = plan.nodes().filter(|(v, _)| plan.stages[v.index()] == Some(stage));
+    let products = of_stage.filter(|(_, n)| n.op == Op::MatMul).map(|(_, n)| n.args[1]);
+    let constant = products.filter(|b| plan.stages[b.index()] == Some(Stage::CONSTANT));
+    constant.map(|b| plan.graph.shape(b).numel(Sizes::ONE)).sum()
 }
 
 /// Cuts `total` rows into blocks of nearly equal length, enough of them for all threads.

@@ -13,7 +13,6 @@ use super::files::LogFiles;
 use super::id::Id;
 use super::inputs::Made;
 use super::lookup::Lookup;
-use super::memo::Memo;
 use super::number::{Moments, of_cell};
 use super::rows::RowBatch;
 use super::time::Days;
@@ -41,8 +40,6 @@ pub(super) struct Fitted {
 pub struct Encoder {
     features: Features,
     fitted: Fitted,
-    /// What side tables come to.
-    pub(super) memo: Memo,
 }
 
 /// The text form.
@@ -55,11 +52,7 @@ struct Text<D, F> {
 
 impl Encoder {
     pub(super) fn new(features: Features, fitted: Fitted) -> Result<Self, Error> {
-        let encoder = Self {
-            features,
-            fitted,
-            memo: Memo::default(),
-        };
+        let encoder = Self { features, fitted };
         for (name, size) in encoder.vocabulary_sizes() {
             if size > i32::MAX as usize {
                 let why = format!("feature `{name}` has {size} rows, at most 2^31 - 1 can be told apart");
@@ -188,8 +181,7 @@ impl Encoder {
         for (input, made) in self.features.inputs.iter().zip(made?) {
             encoded.inputs.insert(input.name.clone(), made.tensor);
             if let Some(unknown) = made.unknown {
-                let all = unknown.into_iter().map(u64::from).sum();
-                encoded.unknown.insert(input.name.clone(), all);
+                encoded.unknown.insert(input.name.clone(), unknown);
             }
             if let Some((name, beside)) = made.beside {
                 self.add_beside(&mut encoded, batch, input, name, beside)?;

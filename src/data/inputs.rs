@@ -1,12 +1,10 @@
 //! One feature of a batch of rows.
 
 use super::Error;
-use super::column::Column;
 use super::declare::{End, Keep, Part, Transform};
 use super::encoder::Encoder;
 use super::features::{Ids, Input, Of};
 use super::lookup::{for_each_id, found};
-use super::memo::picked;
 use super::number::{bucket, of_cell, transformed};
 use super::rows::RowBatch;
 use crate::tensor::HostTensor;
@@ -16,8 +14,8 @@ pub(super) struct Made<'a> {
     pub(super) tensor: HostTensor,
     /// A mask or a flag.
     pub(super) beside: Option<(&'a str, HostTensor)>,
-    /// Ids without a row, of each row of the batch.
-    pub(super) unknown: Option<Vec<u32>>,
+    /// Ids without a row.
+    pub(super) unknown: Option<u64>,
 }
 
 impl From<HostTensor> for Made<'_> {
@@ -34,23 +32,8 @@ impl From<HostTensor> for Made<'_> {
 type Cut<'a> = dyn FnMut(&mut Vec<i32>) + 'a;
 
 impl Encoder {
-    /// Makes an input; of a side table's column it may be known already.
+    /// Makes an input.
     pub(super) fn input<'a>(&self, input: &'a Input, batch: &RowBatch, times: &[i64]) -> Result<Made<'a>, Error> {
-        let (column, beside) = match &input.of {
-            Of::Id { column, .. } | Of::Buckets { column, .. } => (column, None),
-            Of::Sequence { column, mask, .. } => (column, mask.as_deref()),
-            Of::Number { column, flag, .. } => (column, flag.as_deref()),
-            Of::Time(_) => return self.made(input, batch, times),
-        };
-        let make = |of: Column| {
-            let rows = RowBatch::new(&batch.file, [(column.clone(), of)]);
-            self.made(input, &rows, &[])
-        };
-        let known = picked(batch, column).and_then(|rows| self.memo.rows(&input.name, rows, beside, make));
-        known.map_or_else(|| self.made(input, batch, times), Ok)
-    }
-
-    fn made<'a>(&self, input: &'a Input, batch: &RowBatch, times: &[i64]) -> Result<Made<'a>, Error> {
         let rows = batch.len();
         match &input.of {
             Of::Id { ids, .. } => self.id_input(input, ids, batch),
@@ -87,10 +70,10 @@ impl Encoder {
 
     /// `[rows]`.
     fn id_input<'a>(&self, input: &'a Input, ids: &Ids, batch: &RowBatch) -> Result<Made<'a>, Error> {
-        let (lookup, mut unknown) = (self.lookup(ids), vec![0; batch.len()]);
+        let (lookup, mut unknown) = (self.lookup(ids), 0);
         let mut out = vec![0; batch.len()];
         for_each_id(&input.of, batch, &mut |row, id| {
-            out[row] = found(&lookup, ids, input, batch, row, id, &mut unknown[row])?;
+            out[row] = found(&lookup, ids, input, batch, row, id, &mut unknown)?;
             Ok(())
         })?;
         Ok(Made {
@@ -156,7 +139,7 @@ impl Encoder {
         mask: Option<&'a str>,
         batch: &RowBatch,
     ) -> Result<Made<'a>, Error> {
-        let (lookup, mut unknown) = (self.lookup(ids), vec![0; batch.len()]);
+        let (lookup, mut unknown) = (self.lookup(ids), 0);
         let shape = [batch.len(), length];
         let mut out = vec![0; batch.len() * length];
         let mut there = vec![false; batch.len() * length];
@@ -173,7 +156,7 @@ impl Encoder {
                 put(current, &mut items);
                 current = row;
             }
-            items.push(found(&lookup, ids, input, batch, row, id, &mut unknown[row])?);
+            items.push(found(&lookup, ids, input, batch, row, id, &mut unknown)?);
             Ok(())
         })?;
         if !batch.is_empty() {

@@ -37,12 +37,12 @@ pub(super) fn found(
     batch: &RowBatch,
     row: usize,
     id: Option<Id>,
-    unknown: &mut u32,
+    unknown: &mut u64,
 ) -> Result<i32, Error> {
     match (id.and_then(|id| lookup.row(id)), ids.oov) {
         (Some(at), _) => Ok(at),
         (None, Oov::Row) => {
-            *unknown += u32::from(id.is_some());
+            *unknown += u64::from(id.is_some());
             Ok(0)
         }
         (None, Oov::Error) => Err(Error::Unknown {

@@ -61,7 +61,6 @@ mod id;
 mod inputs;
 mod join;
 mod lookup;
-mod memo;
 mod needs;
 mod number;
 mod parquet;

@@ -38,8 +38,6 @@ pub enum Error {
     Fit(#[from] compress::Error),
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("no threads: {why}")]
-    Threads { why: String },
     #[error("the model cannot be continued to what is stored: {why}")]
     Stored { why: String },
 }
@@ -54,7 +52,6 @@ impl Error {
             Self::Log(e) => e.exit_code(),
             Self::Session(e) => e.exit_code(),
             Self::Fit(e) => e.exit_code(),
-            Self::Threads { .. } => 4,
             Self::Stored { .. } => 70,
             Self::NoFeatures
             | Self::NoCutoff

@@ -88,9 +88,6 @@ pub struct Extracted {
     pub rows_per_second: f64,
     /// Rows of a second that the model alone does, measured afterwards on a batch of this log, as many of them at once.
     pub kernel_rows_per_second: Option<f64>,
-    /// Of the run's processor time for a row, the share that the model alone takes for one; Linux alone tells. What a machine does
-    /// besides counts neither in the one nor in the other.
-    pub processor_share: Option<f64>,
     /// What threads were busy with.
     pub busy: Busy,
     /// The words that allowed a leak.
@@ -171,16 +168,10 @@ impl<'a> Extraction<'a> {
         let header = &self.work.header;
         let mut writer = Writer::open(&self.out, header)?;
         let found: u64 = writer.committed().iter().map(|s| s.rows as u64).sum();
-        let (start, before) = (Instant::now(), processor_time());
+        let start = Instant::now();
         let pipe::Done { rows, busy, sample } = pipe::run(&self.work, &mut writer, found, observe)?;
-        let (seconds, between) = (start.elapsed().as_secs_f64(), processor_time());
-        let kernel = sample.map(|batch| pipe::kernel(&self.work, &batch)).transpose()?;
-        let after = processor_time();
-        let each = |from: Option<f64>, to: Option<f64>, rows: u64| Some((to? - from?) / rows.max(1) as f64);
-        let share = kernel.and_then(|(alone, _)| {
-            let (run, model) = (each(before, between, rows)?, each(between, after, alone)?);
-            (run > 0.0).then(|| model / run)
-        });
+        let seconds = start.elapsed().as_secs_f64();
+        let kernel = sample.map(|batch| pipe::kernel_rate(&self.work, &batch)).transpose()?;
         Ok(Extracted {
             rows,
             found,
@@ -189,8 +180,7 @@ impl<'a> Extraction<'a> {
             fm: header.fm.clone(),
             seconds,
             rows_per_second: rows as f64 / seconds.max(1e-9),
-            kernel_rows_per_second: kernel.map(|(rows, seconds)| rows as f64 / seconds.max(1e-9)),
-            processor_share: share,
+            kernel_rows_per_second: kernel,
             busy,
             leak: header.leak.clone(),
         })
@@ -240,16 +230,6 @@ fn header(bundle: &Bundle, encoder: &Encoder, options: &Options) -> Result<(Head
         leak: options.leak.clone(),
     };
     Ok((header, layers))
-}
-
-/// Seconds that processors have worked for this process, ended threads included.
-fn processor_time() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name in parentheses may hold anything; after it, user and system time are the twelfth and thirteenth field, in
-    // hundredths of a second.
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<f64>().ok();
-    Some((next()? + next()?) / 100.0)
 }
 
 /// The encoder that a bundle bears.

@@ -102,22 +102,19 @@ pub(super) fn run(
         spent: Default::default(),
     };
     let mut written = 0;
-    // Threads of its own: those of the CPU executor would keep it waiting behind whole batches.
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(ENCODING).build();
-    let threads = threads.map_err(|e| Error::Threads { why: e.to_string() })?;
     let (raw, raw_out) = sync_channel::<Placed<RowBatch>>(QUEUE);
     let (ready, ready_out) = sync_channel::<Placed<(Encoded, Tensors)>>(QUEUE);
     let (done, done_out) = sync_channel::<Placed<Embedded>>(QUEUE);
     let (full, full_out) = sync_channel::<Rows>(1);
     let (raw_out, ready_out) = (Mutex::new(raw_out), Mutex::new(ready_out));
     thread::scope(|scope| {
-        let (common, raw_out, ready_out, threads) = (&common, &raw_out, &ready_out, &threads);
+        let (common, raw_out, ready_out) = (&common, &raw_out, &ready_out);
         scope.spawn(move || common.note(read(x, common, after, &raw)));
         // Histories follow the order of the log.
         let encoding = if x.past.is_some() { 1 } else { ENCODING };
         for _ in 0..encoding {
             let ready = ready.clone();
-            scope.spawn(move || common.note(encode(x, common, (threads, after), raw_out, &ready)));
+            scope.spawn(move || common.note(encode(x, common, after, raw_out, &ready)));
         }
         for _ in 0..RUNNING {
             let done = done.clone();
@@ -178,14 +175,13 @@ fn next<T>(from: &Shared<T>) -> Option<Placed<T>> {
 fn encode(
     x: &Work<'_>,
     common: &Common,
-    (threads, after): (&rayon::ThreadPool, Option<u64>),
+    after: Option<u64>,
     from: &Shared<RowBatch>,
     out: &SyncSender<Placed<(Encoded, Tensors)>>,
 ) -> Result<(), Error> {
     let (mut past, mut without) = (x.past.clone(), 0);
     while let Some((place, batch)) = next(from) {
-        let work = || x.encode(past.as_mut(), &batch, after);
-        let made = common.timed(Stage::Encode, || threads.install(work))?;
+        let made = common.timed(Stage::Encode, || x.encode(past.as_mut(), &batch, after))?;
         let Some((encoded, inputs)) = made else {
             // Rows that are but remembered; then this thread is the only one of its kind.
             without += 1;
@@ -240,9 +236,8 @@ fn collect(x: &Work<'_>, common: &Common, from: Receiver<Placed<Embedded>>, out:
     }
 }
 
-/// How many rows the model alone does in about a second, and in how many: one batch again and again, as many at once as in a
-/// run.
-pub(super) fn kernel(x: &Work<'_>, batch: &Tensors) -> Result<(u64, f64), Error> {
+/// The model's own rate: one batch again and again, as many at once as in a run.
+pub(super) fn kernel_rate(x: &Work<'_>, batch: &Tensors) -> Result<f64, Error> {
     let rows = batch.values().next().and_then(|t| t.shape.first()).copied();
     let (done, start, failed) = (AtomicU64::new(0), Instant::now(), Mutex::new(None));
     thread::scope(|scope| {
@@ -260,6 +255,6 @@ pub(super) fn kernel(x: &Work<'_>, batch: &Tensors) -> Result<(u64, f64), Error>
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(e) => Err(e.into()),
-        None => Ok((done.into_inner(), start.elapsed().as_secs_f64())),
+        None => Ok(done.into_inner() as f64 / start.elapsed().as_secs_f64()),
     }
 }

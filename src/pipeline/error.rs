@@ -14,8 +14,6 @@ pub enum Error {
     Io { path: PathBuf, source: std::io::Error },
     #[error("`{}`: {source}", path.display())]
     Write { path: PathBuf, source: container::Error },
-    #[error("`{}`: {why}", path.display())]
-    Spec { path: PathBuf, why: String },
     #[error("`{name}` is {seen}, it must be {expected}")]
     Setting {
         name: &'static str,
@@ -83,8 +81,7 @@ impl Error {
             Self::Compile(e) => e.exit_code(),
             Self::Metric(e) => e.exit_code(),
             Self::Leak { .. } | Self::Version { .. } | Self::Stopped => 70,
-            Self::Spec { .. }
-            | Self::Setting { .. }
+            Self::Setting { .. }
             | Self::Declared { .. }
             | Self::NoLabel
             | Self::Label { .. }

@@ -8,10 +8,7 @@ use super::Error;
 use super::variant::Variant;
 use crate::embeddings::Form;
 use crate::history::Rule;
-use crate::train;
-
-/// Longest file read.
-const MAX_SPEC: u64 = 1 << 20;
+use crate::train::{self, read_toml};
 
 /// An experiment: a log, a foundation model, a vertical model with and without what the former leaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -201,21 +198,9 @@ impl Spec {
     /// Reads a file; `log.features` is relative to it.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Spec`] with the line at fault, what [`Spec::check`] refuses.
+    /// [`Error::Train`] with the line at fault, what [`Spec::check`] refuses.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let refused = |why: String| Error::Spec {
-            path: path.to_path_buf(),
-            why,
-        };
-        if std::fs::metadata(path).map_err(io)?.len() > MAX_SPEC {
-            return Err(refused(format!("longer than {MAX_SPEC} bytes")));
-        }
-        let text = std::fs::read_to_string(path).map_err(io)?;
-        let mut spec: Self = toml::from_str(&text).map_err(|e| refused(e.to_string()))?;
+        let mut spec: Self = read_toml(path)?;
         spec.log.features = path.parent().unwrap_or(Path::new("")).join(&spec.log.features);
         spec.check()?;
         Ok(spec)

@@ -40,7 +40,7 @@ pub(super) fn signed(x: f64, digits: usize) -> String {
 }
 
 /// Thousands apart.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> = digits
         .as_bytes()

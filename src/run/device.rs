@@ -52,7 +52,10 @@ impl Device {
     pub fn open(query: &AdapterQuery, options: &DeviceOptions) -> Result<Self, Error> {
         let adapter = choose(query)?;
         let mut report = AdapterReport::new(&adapter);
-        let mut features = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE;
         features.set(wgpu::Features::SHADER_F16, !options.forbid_f16);
         let features = features & adapter.features();
         let limits = match options.limits {

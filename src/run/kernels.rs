@@ -114,6 +114,17 @@ pub(super) struct Built {
 
 /// Compiles one text.
 pub(super) fn build(device: &Device, label: &str, wgsl: &str, access: &[Access]) -> Result<Built, Error> {
+    build_cached(device, label, wgsl, access, None)
+}
+
+/// The same, what the driver makes of it taken from a cache or left there.
+fn build_cached(
+    device: &Device,
+    label: &str,
+    wgsl: &str,
+    access: &[Access],
+    cache: Option<&wgpu::PipelineCache>,
+) -> Result<Built, Error> {
     let entries: Vec<_> = access.iter().enumerate().map(|(i, a)| a.entry(i)).collect();
     device.guarded(&format!("compile kernel `{label}`"), || {
         let gpu = device.wgpu();
@@ -137,7 +148,7 @@ pub(super) fn build(device: &Device, label: &str, wgsl: &str, access: &[Access])
             module: &module,
             entry_point: None,
             compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
+            cache,
         });
         Built { pipeline, layout }
     })
@@ -179,6 +190,7 @@ pub(super) fn load(
     variant: &Variant,
     texts: &IndexMap<String, String>,
     arenas: &Arenas,
+    cache: Option<&wgpu::PipelineCache>,
 ) -> Result<Vec<Loaded>, Error> {
     let key = |kernel: &Kernel| -> (String, Vec<Access>) {
         (
@@ -200,7 +212,7 @@ pub(super) fn load(
                     kernel.name
                 ))
             })?;
-            build(device, &kernel.name, text, access)
+            build_cached(device, &kernel.name, text, access, cache)
         })
         .collect::<Result<Vec<_>, _>>()?;
     variant

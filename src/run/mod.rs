@@ -23,7 +23,11 @@ mod exec;
 #[cfg(feature = "gpu")]
 mod kernels;
 #[cfg(feature = "gpu")]
+mod limits;
+#[cfg(feature = "gpu")]
 mod machine;
+#[cfg(feature = "gpu")]
+mod pipelines;
 #[cfg(feature = "gpu")]
 mod profile;
 #[cfg(feature = "gpu")]
@@ -48,6 +52,8 @@ pub use adapter::{AdapterReport, adapters};
 pub use device::Device;
 #[cfg(feature = "gpu")]
 pub use exec::{Ticket, Timings};
+#[cfg(feature = "gpu")]
+pub use limits::Limits;
 #[cfg(feature = "gpu")]
 pub use machine::{Machine, Memory, Read, Tail, Use, Write};
 #[cfg(feature = "gpu")]

@@ -1,6 +1,7 @@
 //! What a caller may ask of the runtime.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bundle::{CAPACITY_STEP, Rung};
@@ -125,4 +126,7 @@ pub struct Options {
     pub capacity: Option<Capacity>,
     /// Which set of kernels.
     pub variant: VariantChoice,
+    /// Folder in which compiled kernels are kept for the next process, by adapter and model; it may be emptied at any
+    /// time. Most drivers on desktops keep such a cache themselves.
+    pub pipelines: Option<PathBuf>,
 }

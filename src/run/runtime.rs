@@ -9,6 +9,7 @@ use super::adapter::AdapterReport;
 use super::buffers::{Arenas, Layout};
 use super::device::Device;
 use super::kernels::{self, Loaded};
+use super::pipelines::Pipelines;
 use super::staging::Pool;
 use super::{AdapterKind, Capacity, Error, Options, VariantChoice, weights};
 
@@ -27,7 +28,11 @@ pub struct Report {
     pub capacity: Capacity,
     /// Better variants that were passed over, and why.
     pub skipped: Vec<String>,
+    /// What became of compiled kernels that were to be kept.
+    pub pipelines: Option<String>,
 }
+
+const NO_CACHE: &str = "compiled kernels not kept: the driver gives none out";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +46,8 @@ impl fmt::Display for Report {
             self.profile,
             rung_name(self.rung)
         )?;
-        self.skipped.iter().try_for_each(|why| write!(f, "; {why}"))
+        let notes = self.skipped.iter().chain(&self.pipelines);
+        notes.into_iter().try_for_each(|note| write!(f, "; {note}"))
     }
 }
 
@@ -115,7 +121,12 @@ impl Runtime {
         }
         let layout = Layout::new(device, &bundle.manifest, variant, options.capacity)?;
         let arenas = Arenas::new(device, &layout, weights::upload(device, variant, bundle)?)?;
-        let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas)?;
+        let pipelines = match &options.pipelines {
+            Some(folder) => Some(Pipelines::open(device, variant, folder)?),
+            None => None,
+        };
+        let kept = pipelines.as_ref().and_then(Option::as_ref);
+        let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas, kept.map(Pipelines::cache))?;
         Ok(Self {
             device: Arc::clone(device),
             manifest: Manifest {
@@ -130,6 +141,7 @@ impl Runtime {
                 kernels: kernels.len(),
                 capacity: layout.capacity,
                 skipped: Vec::new(),
+                pipelines: pipelines.map(|p| p.map_or(NO_CACHE.to_owned(), |p| p.keep())),
             },
             layout,
             arenas,

@@ -88,13 +88,8 @@ impl HostTensor {
     #[must_use]
     pub fn rows(&self, rows: &[usize]) -> Self {
         fn picked<T: Copy>(x: &[T], rows: &[usize], width: usize) -> Vec<T> {
-            if width == 1 {
-                return rows.iter().map(|r| x[*r]).collect();
-            }
-            let mut out = Vec::with_capacity(rows.len() * width);
-            rows.iter()
-                .for_each(|r| out.extend_from_slice(&x[r * width..(r + 1) * width]));
-            out
+            let row = |r: &usize| &x[r * width..(r + 1) * width];
+            rows.iter().flat_map(row).copied().collect()
         }
         let width = self.shape.iter().skip(1).product();
         let data = match &self.data {

@@ -86,6 +86,8 @@ pub use journal::{Event, StepLine, Validation};
 #[cfg(feature = "data")]
 pub use logs::RawData;
 pub use score::{score, score_blocks};
+#[cfg(feature = "data")]
+pub(crate) use spec::read_toml;
 pub use spec::{Data, Distillation, Loss, OneClass, Order, Run, Spec};
 pub use split::{Gather, Gathered, Split};
 pub use task::Trainable;

@@ -35,6 +35,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -197,19 +198,7 @@ impl Spec {
     /// # Errors
     /// [`Error::Io`], [`Error::Spec`] with the line at fault, [`Error::Setting`].
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let refused = |why: String| Error::Spec {
-            path: path.to_path_buf(),
-            why,
-        };
-        if std::fs::metadata(path).map_err(io)?.len() > MAX_SPEC {
-            return Err(refused(format!("longer than {MAX_SPEC} bytes")));
-        }
-        let text = std::fs::read_to_string(path).map_err(io)?;
-        let mut spec: Self = toml::from_str(&text).map_err(|e| refused(e.to_string()))?;
+        let mut spec: Self = read_toml(path)?;
         if let Some(file) = spec.model.get_mut("file")
             && let Some(name) = file.as_str()
         {
@@ -278,4 +267,24 @@ impl Spec {
         self.optimiser.check()?;
         Ok(self.schedule.check()?)
     }
+}
+
+/// Reads a declaration.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Spec`] with the line at fault.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let refused = |why: String| Error::Spec {
+        path: path.to_path_buf(),
+        why,
+    };
+    if std::fs::metadata(path).map_err(io)?.len() > MAX_SPEC {
+        return Err(refused(format!("longer than {MAX_SPEC} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    toml::from_str(&text).map_err(|e| refused(e.to_string()))
 }

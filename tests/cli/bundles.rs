@@ -159,6 +159,38 @@ fn bench_speaks_as_trtexec() {
 
 #[cfg(feature = "gpu")]
 #[test]
+fn kernels_stand_below_the_roof_of_their_device() {
+    use crate::support::gpu::gpu;
+    let Some(device) = gpu() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = compiled(folder.path(), "dcnv2");
+    let (picture, kept) = (folder.path().join("roof.svg"), folder.path().join("kept"));
+    let mut bench = command(&[&"bench", &bundle, &"--device", &"gpu", &"--roofline", &picture]);
+    bench.args(["--profile", "--json", "--duration", "0", "--iterations", "2"]);
+    let report = json(&Ran::of(bench.arg("--pipelines").arg(&kept)).ok());
+    assert!(
+        report["place"]["report"]
+            .as_str()
+            .unwrap()
+            .contains("compiled kernels "),
+        "{report}"
+    );
+    if !device.report().timestamps {
+        assert_eq!(report["profile"], serde_json::Value::Null);
+        return;
+    }
+    let kernels = report["profile"]["kernels"].as_array().unwrap();
+    assert!(!kernels.is_empty());
+    let drawn = fs::read_to_string(picture).unwrap();
+    for kernel in kernels {
+        let share = kernel["share_of_limit"].as_f64().unwrap();
+        assert!(share > 0.0 && share < 1.5, "{kernel}");
+        assert!(drawn.contains(kernel["name"].as_str().unwrap()), "{kernel}");
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
 fn adapters_are_listed() {
     let list = json(&loopfm!("adapters", "--json").ok());
     for (i, adapter) in list["adapters"].as_array().unwrap().iter().enumerate() {

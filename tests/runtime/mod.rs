@@ -1,6 +1,7 @@
 //! The runtime on a real device, with a bundle written by hand.
 
 mod faults;
+mod kept;
 
 use std::sync::Arc;
 

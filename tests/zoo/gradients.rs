@@ -4,11 +4,10 @@ use loopfm::device_step::Stepper;
 use loopfm::interp;
 use loopfm::ir::{Graph, TypeError, Value};
 use loopfm::model::{Mode, Network};
-use loopfm::nn;
 use loopfm::optim::{self, At, Group, Optimiser, Rule};
-use loopfm::tensor::{DType, Dim, HostTensor, Shape, Sizes, Tensors};
+use loopfm::tensor::{HostTensor, Sizes, Tensors};
 
-use super::{ARCHITECTURES, batch, network, spec, weights};
+use super::{ARCHITECTURES, batch, network, spec, weights, with_loss};
 use crate::support::compare::{Tol, compare_outputs};
 use crate::support::terms::compare_gradients;
 use crate::support::{gpu, hosts};
@@ -29,22 +28,7 @@ const TOL: Tol = Tol {
 /// All losses that a model has, under gradient descent with momentum: from no momentum, what the step writes as such is
 /// the gradient.
 fn step(network: &Network, lazy: bool) -> Result<optim::Step, TypeError> {
-    let mut g = network.graph.clone();
-    g.outputs.retain(|(name, _)| name.starts_with("next."));
-    let rows = Shape(vec![Dim::Rows(1)]);
-    let label = g.input("label", DType::F32, rows.clone())?;
-    let inv_rows = g.input("step.inv_rows", DType::F32, Shape::default())?;
-    let each = nn::bce_with_logits(&mut g, network.logit, label)?;
-    let mut losses = vec![(1.0, nn::mean_over_rows(&mut g, each, None, inv_rows)?)];
-    if let Some(logit) = network.logit_kd {
-        let teacher = g.input("teacher", DType::F32, rows)?;
-        let each = nn::distillation(&mut g, logit, teacher, 5.0)?;
-        losses.push((0.5, nn::mean_over_rows(&mut g, each, None, inv_rows)?));
-    }
-    if let Some(each) = network.code.and_then(|code| code.loss) {
-        losses.push((1.0, nn::mean_over_rows(&mut g, each, None, inv_rows)?));
-    }
-    let loss = nn::total(&mut g, &losses)?;
+    let (g, loss) = with_loss(network)?;
     let group = Group {
         rule: Rule::Sgd,
         momentum: 0.9,

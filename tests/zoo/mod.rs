@@ -11,9 +11,10 @@ mod steps;
 mod training;
 
 use loopfm::interp;
-use loopfm::ir::{Graph, TensorType};
+use loopfm::ir::{Graph, TensorType, TypeError, Value};
 use loopfm::model::{Mode, Network, Spec};
-use loopfm::tensor::{DType, Data, HostTensor, Sizes, Tensors};
+use loopfm::nn;
+use loopfm::tensor::{DType, Data, Dim, HostTensor, Shape, Sizes, Tensors};
 
 use crate::support::rng::Rng;
 
@@ -40,6 +41,27 @@ pub(crate) fn spec(architecture: &str, more: &str) -> String {
                        {{"name": "item", "vocabulary": 7, "width": 4}}],
             "dense": [{{"name": "price", "width": 1, "embedding": 4}}]{history}}}"#
     )
+}
+
+/// A model in training with the sum of all losses that it has; it puts out that and the next state of its statistics.
+fn with_loss(network: &Network) -> Result<(Graph, Value), TypeError> {
+    let mut g = network.graph.clone();
+    g.outputs.retain(|(name, _)| name.starts_with("next."));
+    let rows = Shape(vec![Dim::Rows(1)]);
+    let label = g.input("label", DType::F32, rows.clone())?;
+    let inv_rows = g.input("step.inv_rows", DType::F32, Shape::default())?;
+    let each = nn::bce_with_logits(&mut g, network.logit, label)?;
+    let mut losses = vec![(1.0, nn::mean_over_rows(&mut g, each, None, inv_rows)?)];
+    if let Some(logit) = network.logit_kd {
+        let teacher = g.input("teacher", DType::F32, rows)?;
+        let each = nn::distillation(&mut g, logit, teacher, 5.0)?;
+        losses.push((0.5, nn::mean_over_rows(&mut g, each, None, inv_rows)?));
+    }
+    if let Some(each) = network.code.and_then(|code| code.loss) {
+        losses.push((1.0, nn::mean_over_rows(&mut g, each, None, inv_rows)?));
+    }
+    let loss = nn::total(&mut g, &losses)?;
+    Ok((g, loss))
 }
 
 /// Sections that go with every architecture, by what they add.

@@ -8,7 +8,7 @@ use loopfm::model::{Mode, Network};
 use loopfm::nn;
 use loopfm::tensor::{DType, Dim, HostTensor, Shape, Sizes, Tensors};
 
-use super::{ADDITIONS, ARCHITECTURES, batch, network, scalars, spec, weights};
+use super::{ADDITIONS, ARCHITECTURES, batch, network, scalars, spec, weights, with_loss};
 use crate::support::compare::{Tol, compare_outputs};
 
 const ROWS: usize = 12;
@@ -24,22 +24,7 @@ const TOL: Tol = Tol {
 
 /// Gradient descent on the sum of all losses that a model has.
 fn step(network: &Network, rate: f32) -> Result<Graph, TypeError> {
-    let mut g = network.graph.clone();
-    g.outputs.retain(|(name, _)| name.starts_with("next."));
-    let rows = Shape(vec![Dim::Rows(1)]);
-    let label = g.input("label", DType::F32, rows.clone())?;
-    let inv_rows = g.input("step.inv_rows", DType::F32, Shape::default())?;
-    let each = nn::bce_with_logits(&mut g, network.logit, label)?;
-    let mut losses = vec![(1.0, nn::mean_over_rows(&mut g, each, None, inv_rows)?)];
-    if let Some(logit) = network.logit_kd {
-        let teacher = g.input("teacher", DType::F32, rows)?;
-        let each = nn::distillation(&mut g, logit, teacher, 5.0)?;
-        losses.push((0.5, nn::mean_over_rows(&mut g, each, None, inv_rows)?));
-    }
-    if let Some(each) = network.code.and_then(|code| code.loss) {
-        losses.push((1.0, nn::mean_over_rows(&mut g, each, None, inv_rows)?));
-    }
-    let loss = nn::total(&mut g, &losses)?;
+    let (mut g, loss) = with_loss(network)?;
     let trained: Vec<(Value, String)> = g
         .params()
         .filter(|(_, name, _)| network.parameters[*name].trained)
