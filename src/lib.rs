@@ -95,6 +95,7 @@
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
 //! | 5 | [`device_step`] | a training step on a device |
 //! | 5 | [`extract`] | a foundation model over a log |
+//! | 5 | [`resident`] | models that read the log of embeddings on the device |
 //! | 6 | [`train`] | data, steps, validations, checkpoints: a trained model |
 //! | 7 | [`pipeline`] | the loop on a log, declared: variants, controls, report |
 //! | 8 | [`cli`] | the commands |
@@ -140,6 +141,8 @@ pub mod random;
 #[cfg(feature = "data")]
 pub mod recall;
 pub mod report;
+#[cfg(feature = "data")]
+pub mod resident;
 pub mod run;
 pub mod session;
 pub mod simplify;

@@ -7,8 +7,8 @@ mod attention;
 mod loss;
 
 pub use attention::{
-    Projections, masked_mean, masked_softmax, masked_sum, multi_head_attention, pairs, pairs_by_position, pooled,
-    softmax, target_attention,
+    Projections, attention_weights, masked_mean, masked_softmax, masked_sum, multi_head_attention, pairs,
+    pairs_by_position, pooled, softmax, target_attention,
 };
 pub use loss::{autoencoder, bce_with_logits, distillation, mean_over_rows, mse, scale_gradient, total};
 

@@ -35,6 +35,8 @@ mod oracle;
 mod plan;
 mod repack;
 mod report;
+#[cfg(feature = "data")]
+mod resident;
 mod rows;
 #[cfg(feature = "gpu")]
 mod runtime;

@@ -129,7 +129,7 @@ fn example() -> Report {
     let (mut lengths, mut gaps, mut attention) = (
         LengthHistogram::default(),
         GapHistogram::default(),
-        Attention::new("VM + LoopFM"),
+        Attention::new("VM + LoopFM", true),
     );
     for i in 0..2000 {
         lengths.add((at(20, i) * at(21, i) * 50.0) as usize);

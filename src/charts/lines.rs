@@ -71,7 +71,7 @@ impl Chart for Lines {
         let all = || lines.iter().flatten();
         let (across, up) = (span(all().map(|p| p.0)), span(all().map(|p| p.1)));
         let (top, bottom) = (self.top(), self.top() + HEIGHT);
-        let x = Scale::new(across, (LEFT, WIDTH - 8.0));
+        let x = Scale::new(across, (LEFT, WIDTH - 16.0));
         let y = Scale::new(up, (bottom, top));
         let (places, digits) = ticks(up, 6);
         for at in places {

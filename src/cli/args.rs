@@ -106,10 +106,16 @@ pub(super) struct RunArgs {
     #[cfg(feature = "data")]
     #[arg(long, value_name = "DIR", requires = "log")]
     pub(super) tables: Option<PathBuf>,
-    /// Embeddings of past events, as `loopfm extract` writes them: rows see those of their user, strictly before.
+    /// Embeddings of past events: a log, as `loopfm extract` writes it, or a state, as `loopfm history state` does. Rows see
+    /// those of their user, strictly before.
     #[cfg(feature = "data")]
-    #[arg(long, value_name = "DIR", requires = "log")]
+    #[arg(long, value_name = "LOG|STATE", requires = "log")]
     pub(super) past: Option<PathBuf>,
+    /// Put the log of embeddings on the device beside the weights: kernels read it themselves, batches bring eight bytes a row
+    /// instead of embeddings.
+    #[cfg(feature = "data")]
+    #[arg(long, requires = "past")]
+    pub(super) resident: bool,
     /// Where to write the outputs.
     #[arg(short, long, value_name = "OUT.safetensors")]
     pub(super) output: Option<PathBuf>,

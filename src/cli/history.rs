@@ -11,7 +11,8 @@ use super::args::FormatArgs;
 use super::report::{self, Error};
 use crate::container::{Dtype, View, canonical_order, head, write_atomically};
 use crate::embeddings::{Columns, Log};
-use crate::history::{Audit, Events, Histories, Ring, Rule, audit, slices};
+use crate::history::{Audit, Events, Histories, Rule, audit, slices};
+use crate::recall::State;
 
 /// Point-in-time histories over a log of embeddings.
 #[derive(Debug, Parser)]
@@ -40,9 +41,13 @@ enum Verb {
         format: FormatArgs,
     },
     /// Write what later histories need of the log, embeddings included; from yesterday's state and what was appended since.
+    /// `loopfm run --past` takes it.
     State {
         #[command(flatten)]
         of: OfArgs,
+        /// Of events that their side `label` calls positive alone, for models whose histories hold no others.
+        #[arg(long)]
+        positives: bool,
         /// State to go on from.
         #[arg(long, value_name = "STATE")]
         from: Option<PathBuf>,
@@ -110,10 +115,11 @@ pub(super) fn history(args: &HistoryArgs) -> Result<(), Error> {
         }
         Verb::State {
             of,
+            positives,
             from,
             output,
             format,
-        } => report::print(&state(of, from.as_deref(), output)?, *format),
+        } => report::print(&state(of, *positives, from.as_deref(), output)?, *format),
     }
 }
 
@@ -160,7 +166,7 @@ fn write(path: &Path, histories: &Histories) -> Result<(), Error> {
 
 /// What a state holds.
 #[derive(Debug, Serialize)]
-struct State {
+struct Summary {
     events: usize,
     keys: usize,
     /// Events that were pushed now.
@@ -170,62 +176,37 @@ struct State {
 }
 
 /// Pushes what the log has after the state to go on from.
-fn state(of: &OfArgs, from: Option<&Path>, output: &Path) -> Result<State, Error> {
-    let (log, columns) = of.columns()?;
-    let (rule, fm) = (of.rule(), log.fingerprint());
-    let stride = log.header().storage.row_bytes(log.header().width);
-    let mut ring = match from {
-        None => Ring::new(rule, stride)?,
+fn state(of: &OfArgs, positives: bool, from: Option<&Path>, output: &Path) -> Result<Summary, Error> {
+    let (log, rule) = (Log::open(&of.log)?, of.rule());
+    let mut state = match from {
+        None => State::new(&log, rule, positives)?,
         Some(path) => {
-            let (ring, seen) = Ring::load(path)?;
-            if (ring.rule(), ring.stride(), &seen) != (&rule, stride, &fm) {
+            let state = State::load(path)?;
+            let (seen, kept) = (state.ring().rule(), state.kept());
+            if (*seen, kept.positives) != (rule, positives) {
                 let why = format!(
-                    "`{}` is of FM {seen}, {} bytes an event and {:?}; here it is FM {fm}, {stride} bytes and {rule:?}",
+                    "`{}` is of {seen:?}, positives alone: {}; here it is {rule:?}, {positives}",
                     path.display(),
-                    ring.stride(),
-                    ring.rule()
+                    kept.positives,
                 );
                 return Err(Error::Mismatch(why));
             }
-            ring
+            state
         }
     };
-    let done = ring.last_row();
-    let (mut codes, mut pushed, mut first) = (Vec::new(), 0, 0);
-    for segment in log.segments() {
-        let rows = first..first + segment.rows;
-        first = rows.end;
-        if done >= Some(segment.row[1]) {
-            continue;
-        }
-        codes.clear();
-        log.codes(segment, &mut codes)?;
-        for (event, payload) in rows.zip(codes.chunks_exact(stride)) {
-            if done < Some(columns.row[event]) {
-                let ingest = columns.ingest.as_ref().map(|ingest| ingest[event]);
-                ring.push(
-                    columns.key[event],
-                    columns.time[event],
-                    ingest,
-                    columns.row[event],
-                    payload,
-                )?;
-                pushed += 1;
-            }
-        }
-    }
-    ring.save(output, &fm)?;
-    let (events, keys) = ring.len();
-    Ok(State {
+    let pushed = state.append(&log)?;
+    state.save(output)?;
+    let (events, keys) = state.ring().len();
+    Ok(Summary {
         events,
         keys,
         pushed,
-        last_row: ring.last_row(),
-        fm,
+        last_row: state.ring().last_row(),
+        fm: state.kept().fm.clone(),
     })
 }
 
-impl fmt::Display for State {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -55,7 +55,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Train(#[from] crate::train::Error),
     /// Made for another model.
-    #[cfg(feature = "data")]
+    #[cfg(any(feature = "data", feature = "train"))]
     #[error("{0}")]
     Mismatch(String),
     #[cfg(all(feature = "data", feature = "train"))]
@@ -67,6 +67,9 @@ pub(super) enum Error {
     #[cfg(feature = "data")]
     #[error(transparent)]
     Recall(#[from] crate::recall::Error),
+    #[cfg(feature = "data")]
+    #[error(transparent)]
+    Resident(#[from] crate::resident::Error),
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -93,7 +96,7 @@ impl Error {
             Self::Session(e) => e.exit_code(),
             Self::Eval(_) | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
-            #[cfg(feature = "data")]
+            #[cfg(any(feature = "data", feature = "train"))]
             Self::Mismatch(_) => 6,
             #[cfg(feature = "data")]
             Self::Log(e) => e.exit_code(),
@@ -109,6 +112,8 @@ impl Error {
             Self::Extract(e) => e.exit_code(),
             #[cfg(feature = "data")]
             Self::Recall(e) => e.exit_code(),
+            #[cfg(feature = "data")]
+            Self::Resident(e) => e.exit_code(),
             Self::Io { source, .. } => io_exit_code(source),
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 4,

@@ -37,8 +37,7 @@ struct Output {
 
 /// Runs a batch; outputs are summed up, and written where asked.
 pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
-    let bundle = load::bundle(&args.bundle)?;
-    let batch = read(args, &bundle)?;
+    let (bundle, batch) = read(args, load::bundle(&args.bundle)?)?;
     let (session, place) = device::open(&bundle, &args.device)?;
     let start = Instant::now();
     let outputs = session.run(&batch)?;
@@ -55,10 +54,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     report::print(&report, args.format)
 }
 
-/// The batch that the arguments name.
-fn read(args: &RunArgs, bundle: &Bundle) -> Result<Tensors, Error> {
+/// The batch that the arguments name, and the bundle that takes it.
+fn read(args: &RunArgs, bundle: Bundle) -> Result<(Bundle, Tensors), Error> {
     if let Some(input) = &args.input {
-        return batch::read(input);
+        return Ok((bundle, batch::read(input)?));
     }
     #[cfg(feature = "data")]
     return rows::read(args, bundle);

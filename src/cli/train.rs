@@ -78,7 +78,6 @@ struct Data {
 impl Data {
     fn open(spec: &mut Spec, args: &TrainArgs, out: &Path) -> Result<Self, Error> {
         // A model that is trained on keeps what its file says.
-        #[cfg_attr(not(feature = "data"), allow(unused_mut, reason = "logs alone add to it"))]
         let mut notes = match spec.model_file() {
             Some(file) => import::notes(&file)?,
             None => BTreeMap::new(),
@@ -100,12 +99,34 @@ impl Data {
                 "`{features}` for `{out}`: this build reads no logs (feature `data`)"
             )));
         }
+        notes.extend(said(&args.train)?);
         Ok(Self {
             train: Split::files(&args.train),
             valid: (!args.valid.is_empty()).then(|| Split::files(&args.valid)),
             notes,
         })
     }
+}
+
+/// What files of columns say beside them, whose embeddings they hold for instance: the model's file will say it too, so that
+/// whoever serves it knows which ones it takes.
+fn said(files: &[PathBuf]) -> Result<BTreeMap<String, String>, Error> {
+    let mut all: BTreeMap<String, (String, &Path)> = BTreeMap::new();
+    for file in files.iter().filter(|f| f.extension().is_none_or(|e| e != "parquet")) {
+        for (key, text) in import::notes(file)? {
+            match all.get(&key) {
+                Some((before, other)) if *before != text => {
+                    return Err(Error::Mismatch(format!(
+                        "`{}` says `{key}` is {text}, `{}` says {before}: no model learns from both",
+                        file.display(),
+                        other.display()
+                    )));
+                }
+                _ => drop(all.insert(key, (text, file))),
+            }
+        }
+    }
+    Ok(all.into_iter().map(|(key, (text, _))| (key, text)).collect())
 }
 
 /// Named for the specification, in the current folder.

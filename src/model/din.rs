@@ -13,6 +13,8 @@
 //! | `hist_<field>`, `hist_<dense>` | `i32[rows, T]`, `f32[rows, T, width]` |
 //! | `hist_mask` | `bool[rows, T]`, true where there is an event |
 //!
+//! What events weigh can be extracted as `attention.weights`, `[rows, T, 1]`.
+//!
 //! What is declared `per_request` has `requests` instead of `rows`.
 //!
 //! | tensor | shape |
@@ -46,12 +48,15 @@ pub(super) fn build(spec: &Spec, p: &mut Parts) -> Result<Trunk, Fault> {
     features.deep(p, spec, &histories)
 }
 
-/// Events `[rows, T, K]` weighted by their scores against the target `[rows, K]`, and summed.
+/// Events `[rows, T, K]` weighted by their scores against the target `[rows, K]`, and summed. What they weigh is the hidden
+/// layer `<prefix>.weights`, `[rows, T, 1]`.
 pub(super) fn attend(p: &mut Parts, prefix: &str, target: Value, events: Value, mask: Value, a: &Attention) -> Built {
     p.scoped(prefix, |p| {
         let pairs = nn::pairs(&mut p.graph, target, events)?;
         let scores = p.score(prefix, pairs, a, Activation::Relu)?;
         let softmax = a.softmax.unwrap_or(false);
+        let weights = nn::attention_weights(&mut p.graph, scores, mask, softmax)?;
+        p.point(&format!("{prefix}.weights"), weights);
         Ok(nn::pooled(&mut p.graph, scores, events, mask, softmax)?)
     })
 }

@@ -99,21 +99,28 @@ pub fn pairs_by_position(g: &mut Graph, q: Value, k: Value) -> Built {
     beside(g, &[q, k, difference, product])
 }
 
-/// Keys `[.., T, D]` weighted by `scores [.., T, 1]` and summed: `[.., D]`. Where `mask [.., T]` is false a key weighs
-/// nothing; elsewhere its score or, with softmax, its share.
+/// Keys `[.., T, D]` weighted by `scores [.., T, 1]` and summed: `[.., D]`, by their [`attention_weights`].
 ///
 /// # Errors
 /// See [`linear`].
 pub fn pooled(g: &mut Graph, scores: Value, k: Value, mask: Value, softmax: bool) -> Built {
-    let mask = with_axis(g, mask, last(g, mask) + 1)?;
-    let weights = if softmax {
-        masked_softmax(g, scores, mask, last(g, scores).saturating_sub(1))?
-    } else {
-        let zero = g.constant_f32(0.0)?;
-        g.select(mask, scores, zero)?
-    };
+    let weights = attention_weights(g, scores, mask, softmax)?;
     let weighted = g.binary(Binary::Mul, weights, k)?;
     fold_positions(g, weighted)
+}
+
+/// What each position weighs, `[.., T, 1]` as its score: where `mask [.., T]` is false nothing; elsewhere its score or, with
+/// softmax, its share.
+///
+/// # Errors
+/// See [`linear`].
+pub fn attention_weights(g: &mut Graph, scores: Value, mask: Value, softmax: bool) -> Built {
+    let mask = with_axis(g, mask, last(g, mask) + 1)?;
+    if softmax {
+        return masked_softmax(g, scores, mask, last(g, scores).saturating_sub(1));
+    }
+    let zero = g.constant_f32(0.0)?;
+    g.select(mask, scores, zero)
 }
 
 /// Projections of a multi-head attention: `in` `[3E, E]` and `[3E]` for q, k, v in this order, `out` `[E, E]` and `[E]`.

@@ -10,7 +10,9 @@ use super::run::Finished;
 use super::spec::History;
 use super::spec::{self, Mode, Spec};
 use super::stored;
+use super::teacher::Taught;
 use super::variant::Variant;
+use crate::compress::Pca;
 use crate::metrics::{Bootstrap, Measured, Metric, Sample, logit};
 use crate::report::{self, Against, Curve, GapHistogram, LengthHistogram, ModelSize, Period, Report, Role};
 
@@ -183,6 +185,33 @@ impl Finished {
                 .for_each(|e| gaps.add(self.stream.time[row] - self.stream.time[*e as usize]));
         }
         (report.lengths, report.gaps) = (lengths.finish(), gaps.finish());
+        for learnt in self.learnt.values() {
+            let mut of_seeds = learnt.iter().filter_map(|l| l.course.attention.as_ref());
+            if let Some(mut all) = of_seeds.next().cloned() {
+                of_seeds.for_each(|seed| all.join(seed));
+                report.attention.push(all);
+            }
+        }
+        report.spectrum = spectrum(fm, test)?;
         Ok(())
     }
+}
+
+/// Rows by which the spectrum is judged.
+const SAMPLE: usize = 20_000;
+
+/// Shares of the variance of test rows' embeddings along principal directions, at most 64 of them.
+fn spectrum(fm: &Taught, test: &Range<usize>) -> Result<Vec<f64>, Error> {
+    let width = fm.width;
+    if width == 0 || test.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = test.clone().step_by(test.len().div_ceil(SAMPLE));
+    let row = |row: usize| &fm.embeddings[row * width..][..width];
+    let z: Vec<f32> = rows.flat_map(row).copied().collect();
+    let variances = Pca::fit(&z, width, 1)?.variances;
+    let all: f64 = variances.iter().sum();
+    // Embeddings that are all the same have none.
+    let shares = variances.iter().take(64).map(|v| v / all);
+    Ok(if all > 0.0 { shares.collect() } else { Vec::new() })
 }

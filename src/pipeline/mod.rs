@@ -1,6 +1,7 @@
 //! The loop on real logs, declared in one file: a foundation model goes over a log in order of time, what it leaves becomes
 //! histories, vertical models are trained with and without them, and with every control beside.
 
+mod attention;
 mod error;
 mod evaluate;
 mod fields;

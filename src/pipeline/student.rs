@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::attention::by_age;
 use super::past::{Embeddings, Past, Sources, histories};
 use super::spec::Spec;
 use super::stream::Stream;
@@ -16,6 +17,7 @@ use crate::data::Encoder;
 use crate::history::Histories;
 use crate::import::Model;
 use crate::random::philox;
+use crate::report::Attention;
 use crate::tensor::{HostTensor, Tensors};
 use crate::train::{self, Event, Split, Trainable, Trainer};
 
@@ -37,6 +39,9 @@ pub struct Course {
     pub steps: u64,
     /// Parameters of the model.
     pub parameters: usize,
+    /// What past events weigh in test rows, by their age; of [`Variant::Loopfm`] with attention alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Attention>,
 }
 
 /// Everything that the vertical models of one seed share.
@@ -142,7 +147,16 @@ impl<'a> School<'a> {
         })?;
         course.steps = learnt.steps;
         course.parameters = learnt.model.weights.values().map(|w| w.data.len()).sum();
-        let out = train::score(&learnt.model, &["logit"], &of(test))?;
+        let rows = of(test);
+        let out = train::score(&learnt.model, &["logit"], &rows)?;
+        if variant == Variant::Loopfm {
+            let (time, first) = (&self.stream.time, test.0.start);
+            let ages = |row: usize| {
+                let events = self.loopfm.of(first + row).iter();
+                events.map(|e| time[first + row] - time[*e as usize]).collect()
+            };
+            course.attention = by_age(variant.title(), &spec, &learnt.model, &rows, ages)?;
+        }
         let logits = out.get("logit").and_then(HostTensor::as_f32).unwrap_or(&[]).to_vec();
         Ok((Learnt { logits, course }, learnt.model))
     }

@@ -132,12 +132,18 @@ pub(super) fn columns(report: &Report) -> Vec<Columns> {
         let bins = attention.bins();
         charts.push(Columns {
             title: format!("Attention by age: {}", attention.name),
-            x: "age of the event; mean weight of one event".into(),
+            x: match attention.shares {
+                true => "age of the event; mean weight of one event".into(),
+                false => "age of the event; mean score of one event".into(),
+            },
             columns: bins
                 .iter()
                 .map(|(name, weight, _)| Column::new(name, *weight))
                 .collect(),
-            line: Some(("if all got the same".into(), bins.iter().map(|b| b.2).collect())),
+            // Scores have no sum that all could share.
+            line: attention
+                .shares
+                .then(|| ("if all got the same".into(), bins.iter().map(|b| b.2).collect())),
             colour: 4,
         });
     }
@@ -154,9 +160,9 @@ fn spectrum(shares: &[f64]) -> Columns {
         sum
     });
     Columns {
-        title: "Spectrum of the embeddings".into(),
+        title: "Spectrum of the embeddings: share of variance".into(),
         x: format!(
-            "principal direction: its share of the variance ({})",
+            "principal direction ({})",
             [4, 8]
                 .map(|n| format!("first {n}: {:.1} %", 100.0 * shares.iter().take(n).sum::<f64>()))
                 .join(", ")

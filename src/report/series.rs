@@ -27,6 +27,8 @@ pub struct Bins {
 pub struct Attention {
     /// Of which model.
     pub name: String,
+    /// Whether the weights of a history sum to 1; else they are scores.
+    pub shares: bool,
     sums: Vec<f64>,
     counts: Vec<u64>,
     /// Sum over events of one over their history's length.
@@ -137,9 +139,10 @@ impl LengthHistogram {
 impl Attention {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &str, shares: bool) -> Self {
         Self {
             name: name.to_owned(),
+            shares,
             sums: vec![0.0; GAPS.len()],
             counts: vec![0; GAPS.len()],
             even: vec![0.0; GAPS.len()],
@@ -154,6 +157,14 @@ impl Attention {
             self.counts[bin] += 1;
             self.even[bin] += 1.0 / events.len() as f64;
         }
+    }
+
+    /// Adds what another one has counted.
+    pub fn join(&mut self, other: &Self) {
+        let add = |into: &mut Vec<f64>, from: &[f64]| into.iter_mut().zip(from).for_each(|(x, y)| *x += y);
+        add(&mut self.sums, &other.sums);
+        add(&mut self.even, &other.even);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(x, y)| *x += y);
     }
 
     /// Of each bin of age with events: its name, the mean weight, and the mean weight if all events of a history got
@@ -210,10 +221,14 @@ mod tests {
 
     #[test]
     fn attention_beside_an_even_one() {
-        let mut attention = Attention::new("vm");
+        let mut attention = Attention::new("vm", true);
         attention.add(&[(10, 0.75), (700_000, 0.25)]);
         attention.add(&[(10, 1.0)]);
         attention.add(&[]);
+        let once = attention.bins();
+        attention.join(&attention.clone());
+        assert_eq!(attention.bins(), once);
+        attention.join(&Attention::new("other seed", true));
         let bins = attention.bins();
         assert_eq!(bins, [("< 1 min", 0.875, 0.75), ("10\u{2013}60 min", 0.25, 0.5)]);
     }

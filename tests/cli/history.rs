@@ -3,7 +3,7 @@
 use std::fs;
 
 use loopfm::embeddings::{Header, Segment, Storage, Writer};
-use loopfm::history::Ring;
+use loopfm::recall::State;
 
 use super::{json, loopfm};
 
@@ -124,8 +124,9 @@ fn states_go_on_from_the_day_before() {
         fs::read(&once).unwrap() == fs::read(&daily).unwrap(),
         "a day at a time, or all at once"
     );
-    let (ring, _) = Ring::load(&daily).unwrap();
-    let past: Vec<u64> = ring
+    let state = State::load(&daily).unwrap();
+    let past: Vec<u64> = state
+        .ring()
         .history(1, 2_000)
         .unwrap()
         .map(|past| u64::from(past.payload[0]))

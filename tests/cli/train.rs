@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use loopfm::bundle::{Bundle, NOTE_FM};
 use loopfm::tensor::{HostTensor, Tensors};
 
 use super::{command, json, listed, loopfm, repository};
@@ -111,6 +112,22 @@ fn trains_a_model_that_compiles() {
         "{text}"
     );
     assert!(before == fs::read(out.join("checkpoint.safetensors")).unwrap());
+}
+
+/// Columns that were gathered from a log of embeddings say whose they are; so does the model, and so does its bundle.
+#[test]
+fn models_say_whose_embeddings_they_read() {
+    let (folder, spec, train, _) = prepared(SPEC);
+    let (columns, _) = loopfm::import::read_tensors(&train).unwrap();
+    let of = |name: &str, fm: &str| put(folder.path(), name, safetensors(&[(NOTE_FM, fm)], &columns));
+    let (one, other) = (of("one.safetensors", "aa"), of("other.safetensors", "bb"));
+    let out = folder.path().join("run");
+    let refused = loopfm!("train", spec, "--train", one, other, "--out", out).fails(6);
+    assert!(refused.contains("no model learns from both"), "{refused}");
+    loopfm!("train", spec, "--train", one, train, "--out", out).ok();
+    let bundle = folder.path().join("vm.loopfm");
+    loopfm!("compile", out.join("model.safetensors"), "-o", bundle).ok();
+    assert_eq!(Bundle::read(&bundle).unwrap().notes[NOTE_FM], "aa");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod log;
 mod remembered;
 mod runs;
 mod serving;
+mod states;
 mod stored;
+mod theory;
 
 pub(crate) use log::{Folder, LOOP, rows};

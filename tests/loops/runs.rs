@@ -32,7 +32,24 @@ fn every_variant_reports_and_loopfm_helps() {
     assert_eq!(report.protocol.periods.len(), 4);
     assert_eq!(report.protocol.label, "long");
     assert!(report.lengths.is_some() && report.gaps.is_some() && !report.curves.is_empty());
-    assert!(text.contains(Variant::RawLabels.title()), "{text}");
+    let all: f64 = report.spectrum.iter().sum();
+    assert!((all - 1.0).abs() < 1e-9 && report.spectrum.is_sorted_by(|a, b| a >= b));
+    // Shares of histories: bins weigh what all of an even attention do, as a whole.
+    let [attention] = &report.attention[..] else {
+        panic!("one model attends by shares: {:?}", report.attention)
+    };
+    assert_eq!(
+        (attention.name.as_str(), attention.shares),
+        (Variant::Loopfm.title(), true)
+    );
+    let bins = attention.bins();
+    let ages = report.gaps.as_ref().unwrap();
+    let of = |pick: fn(&(&str, f64, f64)) -> f64| -> f64 {
+        let share = |name: &str| ages.bins.iter().find(|b| b.0 == name).unwrap().1;
+        bins.iter().map(|b| share(b.0) * pick(b)).sum()
+    };
+    assert!(bins.len() > 2 && (of(|b| b.1) - of(|b| b.2)).abs() < 1e-5, "{bins:?}");
+    assert!(bins.iter().any(|b| (b.1 - b.2).abs() > 1e-4), "{bins:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loopfm::bundle::{Bundle, NOTE_CUTOFF, Precision};
 use loopfm::compile::{self, compile};
 use loopfm::compress::unpacked;
-use loopfm::data::{Days, LogFiles};
+use loopfm::data::{Days, Encoded, LogFiles};
 use loopfm::embeddings::{Form, Log, Storage};
 use loopfm::extract::{self, Extracted, Extraction};
 use loopfm::pipeline::{Embeddings, History, Past, Range, Sources, Spec, Stream, Variant, histories};
@@ -18,7 +18,7 @@ use loopfm::{import, model};
 use super::log::{Folder, LOOP, rows};
 
 /// What was trained: a foundation model of three days, a vertical model of the two after them.
-fn trained() -> (Folder, Spec) {
+pub(super) fn trained() -> (Folder, Spec) {
     let folder = Folder::new(&rows());
     let fixed = LOOP.replace("prequential", "fixed");
     let fixed = fixed
@@ -62,7 +62,7 @@ pub(super) fn extracted(
     Extraction::open(fm, &device, &log, options, &folder.path().join(out))?.run(&|_| {})
 }
 
-fn options() -> extract::Options {
+pub(super) fn options() -> extract::Options {
     let days = Days {
         first: 20220604,
         last: 20220608,
@@ -102,18 +102,7 @@ fn training_and_serving_read_the_same_bits() {
     let log = Log::open(&folder.path().join("embeddings")).unwrap();
 
     // Serving: raw candidates of the test days, and the log.
-    let encoder = extract::encoder(&vm).unwrap();
-    let features = encoder.features().clone().in_folder(folder.path().to_path_buf());
-    let all = LogFiles::open(&features, &[folder.path().join("log.csv")]).unwrap();
-    let candidates = encoder
-        .encode_log(
-            &all,
-            Some(Days {
-                first: 20220607,
-                last: 20220608,
-            }),
-        )
-        .unwrap();
+    let candidates = candidates(&folder, &vm);
     let mut served = candidates.inputs.clone();
     served.extend(Recall::open(&log, &vm).unwrap().inputs(&candidates).unwrap());
 
@@ -158,6 +147,18 @@ fn training_and_serving_read_the_same_bits() {
         let part = &stream.columns[name].as_i32().unwrap()[test.clone()];
         assert_eq!(served[name].as_i32().unwrap(), part, "{name}");
     }
+}
+
+/// Candidates of the test days.
+pub(super) fn candidates(folder: &Folder, vm: &Bundle) -> Encoded {
+    let encoder = extract::encoder(vm).unwrap();
+    let features = encoder.features().clone().in_folder(folder.path().to_path_buf());
+    let all = LogFiles::open(&features, &[folder.path().join("log.csv")]).unwrap();
+    let days = Days {
+        first: 20220607,
+        last: 20220608,
+    };
+    encoder.encode_log(&all, Some(days)).unwrap()
 }
 
 #[test]
