@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use loopfm::bundle::{Bundle, Rung};
 use loopfm::fuse::{LANES, Profile, Scheme};
-use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions, Options, Runtime, VariantChoice};
+use loopfm::run::{AdapterKind, AdapterQuery, Device, DeviceOptions};
 
 /// The best adapter of this machine, opened once for all tests. Without one, says so and gives none; with
 /// `LOOPFM_REQUIRE_GPU=1` in the environment that is a failure.
@@ -39,7 +38,11 @@ pub(crate) fn serves(device: &Device, profile: &Profile) -> bool {
 }
 
 /// Runs something on every variant of a bundle that the shared device can run, each named.
-pub(crate) fn each_variant(bundle: &Bundle, run: impl Fn(&str, &Runtime)) {
+#[cfg(feature = "data")]
+pub(crate) fn each_variant(bundle: &loopfm::bundle::Bundle, run: impl Fn(&str, &loopfm::run::Runtime)) {
+    use loopfm::bundle::Rung;
+    use loopfm::run::{Options, Runtime, VariantChoice};
+
     let Some(device) = gpu() else { return };
     for variant in &bundle.manifest.variants {
         let profile = Profile::ALL.iter().find(|p| p.name == variant.profile);
