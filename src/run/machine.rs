@@ -2,6 +2,7 @@
 //! training step needs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{Bundle, Variant};
 use crate::tensor::{Data, Sizes};
@@ -9,72 +10,10 @@ use crate::tensor::{Data, Sizes};
 use super::buffers::{Arenas, Layout, buffer};
 use super::device::{Device, Mapping};
 use super::kernels::{self, Access, Loaded};
+use super::own::{Memory, Read, Tail, Use, Write};
+use super::sequence::{Dispatch, Part, Sequence};
 use super::transfer::mapped;
 use super::{Batch, Capacity, Error, weights};
-
-/// Memory that kernels share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// What kernels see of a batch's sizes.
-    Sizes,
-    /// The value arena.
-    Values,
-    /// The only weight buffer.
-    Weights,
-    /// Words in which kernels complain.
-    Status,
-    /// A buffer of the caller's, by number.
-    Own(usize),
-}
-
-/// What a kernel does with memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Bound as a uniform.
-    Uniform,
-    /// Read.
-    Read,
-    /// Read as structures of at most 64 bytes.
-    Records,
-    /// Read and written.
-    Write,
-}
-
-/// A kernel of the caller's.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    /// For messages.
-    pub name: String,
-    /// Its text.
-    pub wgsl: String,
-    /// Its bindings in order.
-    pub bindings: Vec<(Memory, Use)>,
-    /// Workgroups; each finds its number as `x + 65535 y`.
-    pub groups: usize,
-    /// How many kernels of the variant run before it; no fewer than before the one that it follows.
-    pub after: usize,
-}
-
-/// Words to be written before kernels run.
-pub struct Write<'a> {
-    /// Where to.
-    pub memory: Memory,
-    /// First word.
-    pub at: usize,
-    /// What.
-    pub words: &'a [u32],
-}
-
-/// Words to be read after kernels ran.
-#[derive(Clone, Copy, Debug)]
-pub struct Read {
-    /// Where from.
-    pub memory: Memory,
-    /// First word.
-    pub at: usize,
-    /// How many.
-    pub words: usize,
-}
 
 /// A loaded variant and what follows it.
 pub struct Machine {
@@ -86,6 +25,8 @@ pub struct Machine {
     tail: Vec<(String, wgpu::ComputePipeline, wgpu::BindGroup)>,
     groups: Vec<usize>,
     after: Vec<usize>,
+    /// Whether all kernels have run before.
+    has_run: AtomicBool,
 }
 
 impl Machine {
@@ -114,6 +55,7 @@ impl Machine {
             tail: Vec::new(),
             groups: Vec::new(),
             after: Vec::new(),
+            has_run: AtomicBool::new(false),
             device,
         };
         for (label, words) in own {
@@ -255,20 +197,20 @@ impl Machine {
         let words: usize = reads.iter().map(|r| r.words).sum();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let download = buffer(&self.device, "download", (words as u64 * 4).max(16), usage)?;
-        let clear = self.buffers(clear)?;
         let sources = self.buffers(reads)?;
+        let mut sequence = match sizes {
+            Some(sizes) => self.sequence(sizes, clear)?,
+            None => Sequence::default(),
+        };
+        if sizes.is_some() && !self.has_run.swap(true, Ordering::Relaxed) {
+            std::mem::take(&mut sequence).run_apart(&self.device)?;
+        }
         let submission = self.device.guarded("submit a step", || {
             let mut encoder = self
                 .device
                 .wgpu()
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            if let Some(sizes) = sizes {
-                encoder.clear_buffer(&self.arenas.status, 0, None);
-                for (buffer, at, bytes) in clear {
-                    encoder.clear_buffer(buffer, at, Some(bytes));
-                }
-                self.dispatch(&mut encoder, sizes);
-            }
+            sequence.record(&mut encoder);
             let mut to = 0;
             for (buffer, at, bytes) in sources {
                 encoder.copy_buffer_to_buffer(buffer, at, &download, to, bytes);
@@ -289,26 +231,29 @@ impl Machine {
         Ok(reads.iter().map(part).collect())
     }
 
-    fn buffers(&self, list: &[Read]) -> Result<Vec<(&wgpu::Buffer, u64, u64)>, Error> {
+    /// The status words and `clear` set to zero, then all kernels.
+    fn sequence(&self, sizes: Sizes, clear: &[Read]) -> Result<Sequence<'_>, Error> {
+        let status = &self.arenas.status;
+        let mut sequence = Sequence {
+            clear: vec![(status, 0, status.size())],
+            dispatches: Vec::new(),
+        };
+        sequence.clear.extend(self.buffers(clear)?);
+        let mut done = 0;
+        let of_variant =
+            |range: std::ops::Range<usize>| self.kernels[range].iter().filter_map(|k| Dispatch::of(k, sizes));
+        for (((_, pipeline, group), groups), after) in self.tail.iter().zip(&self.groups).zip(&self.after) {
+            sequence.dispatches.extend(of_variant(done..(*after).max(done)));
+            done = done.max(*after);
+            sequence.dispatches.extend(Dispatch::groups(pipeline, group, *groups));
+        }
+        sequence.dispatches.extend(of_variant(done..self.kernels.len()));
+        Ok(sequence)
+    }
+
+    fn buffers(&self, list: &[Read]) -> Result<Vec<Part<'_>>, Error> {
         let list = list.iter().filter(|r| r.words > 0);
         list.map(|r| Ok((self.buffer(r.memory)?, r.at as u64 * 4, r.words as u64 * 4)))
             .collect()
-    }
-
-    fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, sizes: Sizes) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let mut done = 0;
-        for (((_, pipeline, group), groups), after) in self.tail.iter().zip(&self.groups).zip(&self.after) {
-            if *after > done {
-                kernels::record(&mut pass, &self.kernels[done..*after], sizes);
-                done = *after;
-            }
-            if let Some((x, y)) = kernels::edges(*groups as u64) {
-                pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, group, &[]);
-                pass.dispatch_workgroups(x, y, 1);
-            }
-        }
-        kernels::record(&mut pass, &self.kernels[done..], sizes);
     }
 }

@@ -27,6 +27,8 @@ mod limits;
 #[cfg(feature = "gpu")]
 mod machine;
 #[cfg(feature = "gpu")]
+mod own;
+#[cfg(feature = "gpu")]
 mod pipelines;
 #[cfg(feature = "gpu")]
 mod profile;
@@ -34,6 +36,8 @@ mod profile;
 mod runtime;
 #[cfg(feature = "gpu")]
 mod selftest;
+#[cfg(feature = "gpu")]
+mod sequence;
 #[cfg(feature = "gpu")]
 mod staging;
 #[cfg(feature = "gpu")]
@@ -55,7 +59,9 @@ pub use exec::{Ticket, Timings};
 #[cfg(feature = "gpu")]
 pub use limits::Limits;
 #[cfg(feature = "gpu")]
-pub use machine::{Machine, Memory, Read, Tail, Use, Write};
+pub use machine::Machine;
+#[cfg(feature = "gpu")]
+pub use own::{Memory, Read, Tail, Use, Write};
 #[cfg(feature = "gpu")]
 pub use profile::{KernelTime, Profile};
 #[cfg(feature = "gpu")]
