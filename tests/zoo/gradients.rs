@@ -102,8 +102,7 @@ fn more(architecture: &str) -> &'static str {
 /// The sections that go with every model, with one encoder of histories or another.
 fn sections(architecture: &str) -> String {
     let encoder = match architecture {
-        // DMIN's own twice in one step takes a software adapter minutes to compile.
-        "fm" => r#""layers": [3], "target": ["item", "user"]"#,
+        "fm" | "dmin" => r#""layers": [3], "target": ["item", "user"]"#,
         "fmfm" | "din" => r#""encoder": "sum""#,
         "deepfm" | "dmr" => r#""encoder": "din", "layers": [3]"#,
         _ => r#""encoder": "mean""#,

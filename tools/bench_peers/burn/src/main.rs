@@ -68,7 +68,7 @@ impl<M: Model> Peer for Training<M> {
         let loss = (relu(logit.clone()) - logit.clone() * label + (-logit.abs()).exp().log1p()).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         self.model = Some(self.optimiser.step(1e-3, model, gradients));
-        let loss = loss.into_data().to_vec::<f32>().expect("a float")[0];
+        let loss = loss.into_data().try_to_vec::<f32>().expect("a float")[0];
         // Steps are lazy: the update belongs to this one.
         self.device.sync().expect("a device");
         Some(loss)

@@ -152,7 +152,7 @@ pub(crate) fn tensor<const D: usize>(t: &Floats, device: &Device) -> Tensor<D> {
 /// Downloads.
 pub(crate) fn floats<const D: usize>(t: Tensor<D>) -> Floats {
     let shape = t.dims().to_vec();
-    let data = t.into_data().to_vec().expect("floats");
+    let data = t.into_data().try_to_vec().expect("floats");
     Floats { shape, data }
 }
 
