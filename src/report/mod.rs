@@ -38,6 +38,7 @@ mod protocol;
 mod series;
 mod variant;
 
+#[cfg(feature = "cli")]
 pub(crate) use numbers::count;
 pub use protocol::{ModelSize, Period, Protocol, Storage};
 pub use series::{Attention, Bins, Curve, GapHistogram, LengthHistogram, gap_bin, gap_bins};

@@ -5,8 +5,7 @@ use loopfm::grad::grad;
 use loopfm::interp;
 use loopfm::ir::{Binary, Graph, TypeError, Value};
 use loopfm::model::{Mode, Network};
-use loopfm::nn;
-use loopfm::tensor::{DType, Dim, HostTensor, Shape, Sizes, Tensors};
+use loopfm::tensor::{HostTensor, Sizes, Tensors};
 
 use super::{ADDITIONS, ARCHITECTURES, batch, network, scalars, spec, weights, with_loss};
 use crate::support::compare::{Tol, compare_outputs};
@@ -129,16 +128,8 @@ fn steps_on_a_device_are_those_of_the_cpu() {
     };
     for architecture in ARCHITECTURES {
         let network = network(&spec(architecture, ""), Mode::Train);
-        let build = || -> Result<_, TypeError> {
-            let mut g = network.graph.clone();
-            g.outputs.retain(|(name, _)| name.starts_with("next."));
-            let label = g.input("label", DType::F32, Shape(vec![Dim::Rows(1)]))?;
-            let inv_rows = g.input("step.inv_rows", DType::F32, Shape::default())?;
-            let each = nn::bce_with_logits(&mut g, network.logit, label)?;
-            let loss = nn::mean_over_rows(&mut g, each, None, inv_rows)?;
-            Ok(step(g, loss, &Optimiser::default()).unwrap_or_else(|e| panic!("{architecture}: {e}")))
-        };
-        let step = build().unwrap();
+        let (g, loss) = with_loss(&network).unwrap();
+        let step = step(g, loss, &Optimiser::default()).unwrap_or_else(|e| panic!("{architecture}: {e}"));
         let all = weights(&network, 5);
         let own = |(_, name, _): (Value, &str, _)| Some((name.to_owned(), all.get(name)?.clone()));
         let mut state: Tensors = step.graph.params().filter_map(own).collect();
