@@ -133,9 +133,11 @@ fn a_log_beside_the_weights_gives_the_same_numbers() {
 #[test]
 fn bundles_take_a_log_on_every_device() {
     let rng = &mut Rng(12);
-    let mut devices = vec![DeviceChoice::Cpu];
     #[cfg(feature = "gpu")]
-    devices.extend(crate::support::gpu::gpu().map(|_| DeviceChoice::Gpu(loopfm::run::AdapterQuery::Best)));
+    let gpu = crate::support::gpu::gpu().map(|_| DeviceChoice::Gpu(loopfm::run::AdapterQuery::Best));
+    #[cfg(not(feature = "gpu"))]
+    let gpu = None;
+    let devices: Vec<DeviceChoice> = std::iter::once(DeviceChoice::Cpu).chain(gpu).collect();
     for storage in storages() {
         let log = laid(storage.clone(), rng);
         let weights = Tensors::from([("scale".to_owned(), HostTensor::f32(&[WIDTH], rng.floats(WIDTH, 1.0)))]);

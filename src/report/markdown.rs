@@ -48,10 +48,9 @@ pub(super) fn text(report: &Report) -> String {
         )
     });
     let models = report.protocol.models.iter().map(|m| {
-        (
-            m.name.clone(),
-            format!("{} parameters, {}", count(m.parameters), m.what),
-        )
+        let parts = [format!("{} parameters", count(m.parameters)), m.what.clone()];
+        let told: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        (m.name.clone(), told.join(", "))
     });
     for (name, text) in periods.chain(models).chain(facts(&report.protocol)) {
         let _ = writeln!(out, "- {}: {}", line(&name), line(&text));
