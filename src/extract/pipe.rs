@@ -114,11 +114,17 @@ pub(super) fn run(
         let encoding = if x.past.is_some() { 1 } else { ENCODING };
         for _ in 0..encoding {
             let ready = ready.clone();
-            scope.spawn(move || common.note(encode(x, common, after, raw_out, &ready)));
+            scope.spawn(move || {
+                common.note(encode(x, common, after, raw_out, &ready));
+                drain(raw_out);
+            });
         }
         for _ in 0..RUNNING {
             let done = done.clone();
-            scope.spawn(move || common.note(compute(x, common, ready_out, &done)));
+            scope.spawn(move || {
+                common.note(compute(x, common, ready_out, &done));
+                drain(ready_out);
+            });
         }
         drop((ready, done));
         scope.spawn(move || collect(x, common, done_out, &full));
@@ -170,6 +176,11 @@ fn read(x: &Work<'_>, common: &Common, after: Option<u64>, out: &SyncSender<Plac
 /// The next of a queue with several readers.
 fn next<T>(from: &Shared<T>) -> Option<Placed<T>> {
     lock(from).recv().ok()
+}
+
+/// Takes what is left in a queue that nobody reads any more after an error: whoever fills it would wait for ever.
+fn drain<T>(from: &Shared<T>) {
+    while next(from).is_some() {}
 }
 
 fn encode(
