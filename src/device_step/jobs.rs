@@ -6,8 +6,8 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::Error;
 use super::form::{Trained, lookups};
-use super::lanes;
 use super::layout::Held;
+use super::matrices::{Matrices, NONE, Tiles};
 use super::places::{Parts, Place};
 use super::rows::{Operands, Rows, output};
 use super::tables::{Table, small};
@@ -25,87 +25,6 @@ const JOB: usize = 16;
 
 /// What is added up, by what factor, in which order and padding.
 type Key = (Value, u32, Order, usize, usize);
-
-/// Who makes tiles of sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tiles {
-    /// A workgroup with memory of its own, 32 by 32; or, of weighted sums, up to 64 columns.
-    Shared,
-    /// Lanes that share what they load.
-    Lanes,
-}
-
-impl Tiles {
-    /// Columns of both matrices in a tile.
-    fn extents(self, k: usize, n: usize) -> (usize, usize) {
-        match self {
-            Self::Shared if k == 0 => (1, n.next_power_of_two().min(64)),
-            Self::Shared => (32, 32),
-            Self::Lanes => (lanes::TALL, lanes::WIDE),
-        }
-    }
-
-    /// The kernel.
-    pub(super) fn text(self) -> String {
-        match self {
-            Self::Shared => include_str!("../../shaders/sums.wgsl").to_owned(),
-            Self::Lanes => lanes::text(),
-        }
-    }
-}
-
-/// `A^T B`, or the sum of the lines of B, weighted by A if there is one: as kernels read it.
-#[derive(Clone, Copy, Debug)]
-struct Matrices {
-    /// First element; `NONE` for weights of one.
-    a: usize,
-    /// Columns, 0 for a vector of weights.
-    k: usize,
-    b: usize,
-    n: usize,
-    /// Lines for each row.
-    lines: usize,
-    order: Order,
-}
-
-/// No element.
-const NONE: usize = u32::MAX as usize;
-
-impl Matrices {
-    /// The same with the matrices in each other's places.
-    fn turned(self) -> Self {
-        let order = Order {
-            row: self.order.inner,
-            block: NONE,
-            outer: 0,
-            inner: self.order.row,
-        };
-        Self {
-            a: self.b,
-            k: self.n,
-            b: self.a,
-            n: self.k,
-            order,
-            ..self
-        }
-    }
-
-    /// As lanes take it, if they do: everything in whole words of four elements, the result without padding.
-    fn for_lanes(self, place: &Place, offset: usize) -> Option<Self> {
-        let one_block = self.order.block >= self.n;
-        let x = if self.order.inner != 1 && one_block {
-            self.turned()
-        } else {
-            self
-        };
-        let mut words = vec![x.a, x.k, x.b, x.n, x.order.row, offset, place.len()];
-        if x.order.block < x.n {
-            words.extend([x.order.block, x.order.outer]);
-        }
-        let whole = words.iter().all(|n| n.is_multiple_of(4));
-        (self.k > 1 && x.order.inner == 1 && whole && place.line == place.width).then_some(x)
-    }
-}
 
 /// A product by lanes that may add up the lines of its left matrix, too.
 #[derive(Clone, Copy, Debug)]
@@ -311,7 +230,8 @@ impl<'a> Jobs<'a> {
             return Err(Error::refused(self.g, term.sum, "no operands"));
         };
         let order = self.order(term)?;
-        let x = self.matrices(term, *operands, order)?;
+        let x = Matrices::new(*operands, order, self.output_at);
+        let x = x.ok_or_else(|| Error::refused(self.g, term.sum, "a number summed into rows"))?;
         let phase = self.rows.phase(term.sum);
         if let Some(parts) = self.added(term, &x, phase, place, target) {
             return Ok(parts);
@@ -358,37 +278,6 @@ impl<'a> Jobs<'a> {
             }
         }
         Ok(parts)
-    }
-
-    /// What a sum is made of.
-    fn matrices(&self, term: &Term, operands: Operands, order: Order) -> Result<Matrices, Error> {
-        let of = |i: usize, lines: usize| {
-            let (first, per_row) = (self.output_at)(i);
-            (first, per_row / lines.max(1))
-        };
-        // A column of numbers, the rows of the sum, is a line of them.
-        let column = Order {
-            block: usize::MAX,
-            inner: order.row,
-            ..order
-        };
-        let ((a, k), (b, n), order, lines) = match operands {
-            Operands::Lines { b, lines } => ((NONE, 0), of(b, lines), order, lines),
-            Operands::Product { a, b, lines } => match (of(a, lines), of(b, lines)) {
-                ((a, 1), b) => ((a, 0), b, order, lines),
-                (a, (b, 1)) => ((b, 0), a, column, lines),
-                (a, b) => (a, b, order, lines),
-            },
-            Operands::Scatter { .. } => return Err(Error::refused(self.g, term.sum, "a number summed into rows")),
-        };
-        Ok(Matrices {
-            a,
-            k,
-            b,
-            n,
-            lines,
-            order,
-        })
     }
 
     /// Has a product that loads them add up the lines of a matrix; into how many parts.

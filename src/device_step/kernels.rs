@@ -1,6 +1,6 @@
 //! Buffers and kernels of a step beside those of its row part.
 
-use super::jobs::Tiles;
+use super::matrices::Tiles;
 use super::updates::Update;
 use crate::run::{Memory, Tail, Use};
 

@@ -21,6 +21,7 @@ mod jobs;
 mod kernels;
 mod lanes;
 mod layout;
+mod matrices;
 mod numbers;
 mod outline;
 mod places;

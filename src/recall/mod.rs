@@ -132,7 +132,8 @@ impl Recall {
         }
     }
 
-    /// What is known of the users of encoded candidates at their times: the model's inputs `loopfm`, `loopfm_mask` and sides.
+    /// What is known of the users of encoded candidates at their times: the model's inputs `loopfm`, `loopfm_mask` and sides. A
+    /// log is gone over once a call, however few the candidates: files of them want a log, single requests a [`State`].
     ///
     /// # Errors
     /// [`Error::History`]: of a state, candidates before the last event that it knows.
