@@ -1,11 +1,15 @@
 //! The threads of an extraction and the queues between them.
+//!
+//! A thread owns its ends of queues: when it ends, whatever the reason, those who fill a queue that nobody reads and those
+//! who read one that nobody fills end as well.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::segments::{Embedded, Rows};
 use super::work::Work;
@@ -23,8 +27,6 @@ const RUNNING: usize = 3;
 
 /// A batch with its place in the log.
 type Placed<T> = (u64, T);
-/// A queue with several readers.
-type Shared<T> = Mutex<Receiver<Placed<T>>>;
 
 /// What has been done.
 pub(super) struct Done {
@@ -102,31 +104,24 @@ pub(super) fn run(
         spent: Default::default(),
     };
     let mut written = 0;
-    let (raw, raw_out) = sync_channel::<Placed<RowBatch>>(QUEUE);
-    let (ready, ready_out) = sync_channel::<Placed<(Encoded, Tensors)>>(QUEUE);
-    let (done, done_out) = sync_channel::<Placed<Embedded>>(QUEUE);
-    let (full, full_out) = sync_channel::<Rows>(1);
-    let (raw_out, ready_out) = (Mutex::new(raw_out), Mutex::new(ready_out));
+    let (raw, raw_out) = bounded::<Placed<RowBatch>>(QUEUE);
+    let (ready, ready_out) = bounded::<Placed<(Encoded, Tensors)>>(QUEUE);
+    let (done, done_out) = bounded::<Placed<Embedded>>(QUEUE);
+    let (full, full_out) = bounded::<Rows>(1);
     thread::scope(|scope| {
-        let (common, raw_out, ready_out) = (&common, &raw_out, &ready_out);
+        let common = &common;
         scope.spawn(move || common.note(read(x, common, after, &raw)));
         // Histories follow the order of the log.
         let encoding = if x.past.is_some() { 1 } else { ENCODING };
         for _ in 0..encoding {
-            let ready = ready.clone();
-            scope.spawn(move || {
-                common.note(encode(x, common, after, raw_out, &ready));
-                drain(raw_out);
-            });
+            let (raw, ready) = (raw_out.clone(), ready.clone());
+            scope.spawn(move || common.note(encode(x, common, after, &raw, &ready)));
         }
         for _ in 0..RUNNING {
-            let done = done.clone();
-            scope.spawn(move || {
-                common.note(compute(x, common, ready_out, &done));
-                drain(ready_out);
-            });
+            let (ready, done) = (ready_out.clone(), done.clone());
+            scope.spawn(move || common.note(compute(x, common, &ready, &done)));
         }
-        drop((ready, done));
+        drop((raw_out, ready, ready_out, done));
         scope.spawn(move || collect(x, common, done_out, &full));
         for rows in full_out {
             let wrote = common.timed(Stage::Write, || rows.write(&x.header, writer));
@@ -156,7 +151,7 @@ pub(super) fn run(
 }
 
 /// Reads the rows that are not committed yet. A closed queue means that another thread has failed and said why.
-fn read(x: &Work<'_>, common: &Common, after: Option<u64>, out: &SyncSender<Placed<RowBatch>>) -> Result<(), Error> {
+fn read(x: &Work<'_>, common: &Common, after: Option<u64>, out: &Sender<Placed<RowBatch>>) -> Result<(), Error> {
     let mut batches = x.batches();
     let mut place = 0;
     while let Some(batch) = common.timed(Stage::Read, || batches.next()) {
@@ -173,25 +168,15 @@ fn read(x: &Work<'_>, common: &Common, after: Option<u64>, out: &SyncSender<Plac
     Ok(())
 }
 
-/// The next of a queue with several readers.
-fn next<T>(from: &Shared<T>) -> Option<Placed<T>> {
-    lock(from).recv().ok()
-}
-
-/// Takes what is left in a queue that nobody reads any more after an error: whoever fills it would wait for ever.
-fn drain<T>(from: &Shared<T>) {
-    while next(from).is_some() {}
-}
-
 fn encode(
     x: &Work<'_>,
     common: &Common,
     after: Option<u64>,
-    from: &Shared<RowBatch>,
-    out: &SyncSender<Placed<(Encoded, Tensors)>>,
+    from: &Receiver<Placed<RowBatch>>,
+    out: &Sender<Placed<(Encoded, Tensors)>>,
 ) -> Result<(), Error> {
     let (mut past, mut without) = (x.past.clone(), 0);
-    while let Some((place, batch)) = next(from) {
+    for (place, batch) in from {
         let made = common.timed(Stage::Encode, || x.encode(past.as_mut(), &batch, after))?;
         let Some((encoded, inputs)) = made else {
             // Rows that are but remembered; then this thread is the only one of its kind.
@@ -212,10 +197,10 @@ fn encode(
 fn compute(
     x: &Work<'_>,
     common: &Common,
-    from: &Shared<(Encoded, Tensors)>,
-    out: &SyncSender<Placed<Embedded>>,
+    from: &Receiver<Placed<(Encoded, Tensors)>>,
+    out: &Sender<Placed<Embedded>>,
 ) -> Result<(), Error> {
-    while let Some((place, (encoded, inputs))) = next(from) {
+    for (place, (encoded, inputs)) in from {
         let (codes, score) = common.timed(Stage::Run, || x.codes(&inputs))?;
         if out.send((place, Embedded { encoded, codes, score })).is_err() {
             return Ok(());
@@ -226,7 +211,7 @@ fn compute(
 
 /// Puts batches in their order and cuts them into segments. What came before an error is whole, but where it ends is not where
 /// a segment would.
-fn collect(x: &Work<'_>, common: &Common, from: Receiver<Placed<Embedded>>, out: &SyncSender<Rows>) {
+fn collect(x: &Work<'_>, common: &Common, from: Receiver<Placed<Embedded>>, out: &Sender<Rows>) {
     let bytes = x.header.storage.row_bytes(x.header.width);
     let (mut early, mut next, mut rows) = (BTreeMap::new(), 0, Rows::default());
     for (place, batch) in from {

@@ -7,7 +7,7 @@ use loopfm::extract::{Error, Options};
 use loopfm::pipeline::{Finished, Spec, Variant};
 
 use super::log::{Folder, LOOP, Row, rows};
-use super::serving::{bundle, extracted, files};
+use super::serving::{bundle, extracted, extracted_of, files};
 
 /// A foundation model of three days that knows what users saw and what came of it.
 fn trained(rows: &[Row]) -> (Folder, Finished) {
@@ -111,4 +111,29 @@ fn what_has_no_past_is_refused() {
     port.name = "hist_price".to_owned();
     let e = refused(&fm, "price");
     assert!(e.to_string().contains("`hist_price`"), "{e}");
+}
+
+#[test]
+fn a_thread_that_fails_lets_the_others_go() {
+    let (folder, _) = trained(&rows());
+    let fm = bundle(&folder, "fm-1");
+    let text = std::fs::read_to_string(folder.path().join("log.csv")).unwrap();
+    let (head, lines) = text.split_once('\n').unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    let part = |i: usize, rows: &[&str]| {
+        folder.write(&format!("part-{i:02}.csv"), &[&[head], rows, &[""]].concat().join("\n"))
+    };
+    // The second file comes after its time. Until that is found out, files of one row are read and fill the queue.
+    let last = lines[lines.len() - 1];
+    let mut files = vec![part(0, &[last]), part(1, &[lines[1000]; 8000])];
+    files.extend((2..22).map(|i| part(i, &[last])));
+    let (answer, answered) = std::sync::mpsc::channel();
+    // Threads that wait for each other would never end: only a clock can tell.
+    std::thread::spawn(move || answer.send(extracted_of(&folder, &fm, "late", &options(20220604), &files)));
+    let wait = std::time::Duration::from_secs(60);
+    let e = answered
+        .recv_timeout(wait)
+        .expect("it ends within a minute")
+        .unwrap_err();
+    assert!(matches!(e, Error::Late { row: 1, .. }), "{e}");
 }

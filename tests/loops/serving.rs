@@ -53,7 +53,7 @@ pub(super) fn extracted(
     extracted_of(folder, fm, out, options, &[folder.path().join("log.csv")])
 }
 
-fn extracted_of(
+pub(super) fn extracted_of(
     folder: &Folder,
     fm: &Bundle,
     out: &str,
@@ -242,55 +242,6 @@ fn days_that_the_model_knows_are_refused() {
     };
     let refused = extracted(&folder, &fm, "layers", &nothing).unwrap_err();
     assert!(refused.to_string().contains("`embedding`"), "{refused}");
-}
-
-/// The log in so many files, each of which is read as a batch or more of its own.
-fn in_parts(folder: &Folder, parts: usize) -> Vec<PathBuf> {
-    let whole = std::fs::read_to_string(folder.path().join("log.csv")).unwrap();
-    let (head, rows) = whole.split_once('\n').unwrap();
-    let lines: Vec<&str> = rows.lines().collect();
-    let part = |(i, part): (usize, &[&str])| {
-        let text = format!("{head}\n{}\n", part.join("\n"));
-        folder.write(&format!("part-{i:02}.csv"), &text)
-    };
-    lines
-        .chunks(lines.len().div_ceil(parts))
-        .enumerate()
-        .map(part)
-        .collect()
-}
-
-#[test]
-fn failures_end_however_much_of_the_log_is_left() {
-    let (folder, _) = trained();
-    let files = in_parts(&folder, 24);
-    let all = extract::Options {
-        days: None,
-        ..options()
-    };
-    let fm = bundle(&folder, "fm-1");
-    let mut broken = fm.clone();
-    for (_, tensor) in &mut broken.weights {
-        // NaN in f16, close to the greatest number in f32.
-        tensor.bytes.fill(0x7f);
-    }
-    let early = extract::Options {
-        cutoff: Some(0),
-        ..all.clone()
-    };
-    broken.notes.remove(NOTE_CUTOFF);
-    let (answer, answered) = std::sync::mpsc::channel();
-    // Threads that wait for each other would never end: only a clock can tell.
-    std::thread::spawn(move || {
-        let known = extracted_of(&folder, &fm, "leak", &all, &files);
-        let numbers = extracted_of(&folder, &broken, "numbers", &early, &files);
-        answer.send((known, numbers)).unwrap();
-    });
-    let wait = std::time::Duration::from_secs(60);
-    let (known, numbers) = answered.recv_timeout(wait).expect("both end within a minute");
-    assert!(matches!(known, Err(extract::Error::Known { row: 0, .. })), "{known:?}");
-    let numbers = numbers.unwrap_err().to_string();
-    assert!(numbers.contains("non-finite"), "{numbers}");
 }
 
 #[test]
