@@ -129,7 +129,10 @@ fn a_thread_that_fails_lets_the_others_go() {
     files.extend((2..22).map(|i| part(i, &[last])));
     let (answer, answered) = std::sync::mpsc::channel();
     // Threads that wait for each other would never end: only a clock can tell.
-    std::thread::spawn(move || answer.send(extracted_of(&folder, &fm, "late", &options(20220604), &files)));
+    std::thread::spawn(move || {
+        let extracted = extracted_of(&folder, &fm, "late", &options(20220604), &files);
+        answer.send(extracted).unwrap();
+    });
     let wait = std::time::Duration::from_secs(60);
     let e = answered
         .recv_timeout(wait)
