@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use loopfm::tune::processor_time;
 
 /// A clock. Where kernels run on processor cores, as on software adapters, only time on these tells what a run costs:
 /// the wall also counts whatever else the machine is doing.
@@ -36,16 +37,6 @@ impl Clock {
             Self::Wall(start) => start.elapsed(),
         }
     }
-}
-
-/// Time that the living threads of this process have run. The pools measured here never end a thread.
-fn processor_time() -> Option<Duration> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?;
-    let nanoseconds = threads.map(|thread| {
-        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    nanoseconds.sum::<Option<u64>>().map(Duration::from_nanos)
 }
 
 impl Measurement for Clock {

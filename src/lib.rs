@@ -96,6 +96,7 @@
 //! | 5 | [`device_step`] | a training step on a device |
 //! | 5 | [`extract`] | a foundation model over a log |
 //! | 5 | [`resident`] | models that read the log of embeddings on the device |
+//! | 5 | [`tune`] | the fastest of a bundle's variants, measured |
 //! | 6 | [`train`] | data, steps, validations, checkpoints: a trained model |
 //! | 7 | [`pipeline`] | the loop on a log, declared: variants, controls, report |
 //! | 8 | [`cli`] | the commands |
@@ -150,6 +151,8 @@ pub mod synthetic;
 pub mod tensor;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "gpu")]
+pub mod tune;
 pub mod wgsl;
 
 /// The examples of the README, compiled as tests.

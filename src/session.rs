@@ -15,9 +15,9 @@ use crate::{cpu, ir};
 use std::sync::Arc;
 
 #[cfg(feature = "data")]
-use crate::bundle::Space;
+mod rows;
 #[cfg(feature = "data")]
-use crate::tensor::{Data, HostTensor};
+pub use rows::{encoder, inputs};
 
 /// Where to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +82,13 @@ pub struct Session {
     why: String,
 }
 
+/// What to load on a device.
+#[cfg(feature = "gpu")]
+type Choose<'c> = dyn FnMut(&Arc<run::Device>) -> Result<run::Options, run::Error> + 'c;
+/// Without devices there is none to choose for.
+#[cfg(not(feature = "gpu"))]
+type Choose<'c> = dyn FnMut(()) -> Result<run::Options, run::Error> + 'c;
+
 enum Backend {
     #[cfg(feature = "gpu")]
     Gpu(Box<run::Runtime>),
@@ -94,10 +101,19 @@ impl Session {
     /// # Errors
     /// Whatever keeps the chosen device from running it; with [`DeviceChoice::Auto`], whatever keeps the CPU from it.
     pub fn open(bundle: &Bundle, options: &SessionOptions) -> Result<Self, SessionError> {
+        Self::open_choosing(bundle, options, &mut |_| Ok(options.load.clone()))
+    }
+
+    /// The same, where what is loaded is chosen once the device is known, if it is a GPU.
+    pub(crate) fn open_choosing(
+        bundle: &Bundle,
+        options: &SessionOptions,
+        choose: &mut Choose<'_>,
+    ) -> Result<Self, SessionError> {
         let (backend, why) = match &options.device {
             DeviceChoice::Cpu => (on_cpu(bundle)?, "as asked".to_owned()),
-            DeviceChoice::Gpu(query) => (on_gpu(bundle, query, options)?, "as asked".to_owned()),
-            DeviceChoice::Auto => automatic(bundle, options)?,
+            DeviceChoice::Gpu(query) => (on_gpu(bundle, query, options, choose)?, "as asked".to_owned()),
+            DeviceChoice::Auto => automatic(bundle, options, choose)?,
         };
         Ok(Self {
             backend,
@@ -150,78 +166,6 @@ impl Session {
     }
 }
 
-/// What makes the inputs of a bundle's model of raw rows, where its file says so: the encoder that it was trained with.
-///
-/// ```no_run
-/// use loopfm::bundle::Bundle;
-/// use loopfm::data::{Column, RowBatch};
-/// use loopfm::session::{Session, SessionOptions, encoder, inputs};
-///
-/// let bundle = Bundle::read("vm.loopfm".as_ref())?;
-/// let session = Session::open(&bundle, &SessionOptions::default())?;
-/// let encoder = encoder(&bundle)?.ok_or("trained on columns")?;
-/// // As many rows as candidates; what belongs to the user stands in each.
-/// let columns = [("user_id", vec![17; 2]), ("video_id", vec![3, 4]), ("time_ms", vec![1_650_812_741_436; 2])];
-/// let rows = RowBatch::new("request", columns.map(|(name, v)| (name.to_owned(), Column::ints(v))));
-/// let scores = session.run(&inputs(session.manifest(), encoder.encode(&rows)?))?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// [`crate::data::Error`] when it is another version's, or unsound.
-#[cfg(feature = "data")]
-pub fn encoder(bundle: &Bundle) -> Result<Option<crate::data::Encoder>, crate::data::Error> {
-    let text = bundle.notes.get(crate::bundle::FEATURES);
-    text.map(|text| crate::data::Encoder::from_json(text)).transpose()
-}
-
-/// Of encoded rows those inputs that a model reads. Rows that agree in all that is of the request are one request, as those
-/// of one user are; else each row is a request of its own.
-#[cfg(feature = "data")]
-#[must_use]
-pub fn inputs(manifest: &Manifest, encoded: crate::data::Encoded) -> Tensors {
-    let port = |name: &str| manifest.inputs.iter().find(|port| port.name == name);
-    let rows = encoded.len();
-    let mut inputs: Tensors = encoded
-        .inputs
-        .into_iter()
-        .filter(|(name, _)| port(name).is_some())
-        .collect();
-    let of_request = |name: &str| port(name).is_some_and(|p| p.space == Space::Requests);
-    if rows > 1 && inputs.iter().all(|(name, t)| !of_request(name) || rows_agree(t, rows)) {
-        for (_, t) in inputs.iter_mut().filter(|(name, _)| of_request(name)) {
-            *t = first_row(t, rows);
-        }
-    }
-    inputs
-}
-
-#[cfg(feature = "data")]
-fn rows_agree(t: &HostTensor, rows: usize) -> bool {
-    fn agree<T: PartialEq>(data: &[T], width: usize) -> bool {
-        data.iter().zip(data.iter().skip(width)).all(|(a, b)| a == b)
-    }
-    let width = t.data.len() / rows;
-    match &t.data {
-        Data::F32(x) => agree(x, width),
-        Data::I32(x) => agree(x, width),
-        Data::Bool(x) => agree(x, width),
-    }
-}
-
-#[cfg(feature = "data")]
-fn first_row(t: &HostTensor, rows: usize) -> HostTensor {
-    let width = t.data.len() / rows;
-    let data = match &t.data {
-        Data::F32(x) => Data::F32(x[..width].to_vec()),
-        Data::I32(x) => Data::I32(x[..width].to_vec()),
-        Data::Bool(x) => Data::Bool(x[..width].to_vec()),
-    };
-    let mut shape = t.shape.clone();
-    shape[0] = 1;
-    HostTensor { shape, data }
-}
-
 /// Refuses outputs that are not numbers, as the kernels of a GPU do.
 fn check_finite(outputs: &Tensors) -> Result<(), run::Error> {
     let (mut rows, mut first) = (BTreeSet::new(), None);
@@ -265,30 +209,41 @@ fn on_cpu(bundle: &Bundle) -> Result<Backend, SessionError> {
 }
 
 #[cfg(feature = "gpu")]
-fn load(bundle: &Bundle, device: run::Device, options: &SessionOptions) -> Result<Backend, run::Error> {
-    let runtime = run::Runtime::open(Arc::new(device), bundle, &options.load)?;
+fn load(bundle: &Bundle, device: run::Device, choose: &mut Choose<'_>) -> Result<Backend, run::Error> {
+    let device = Arc::new(device);
+    let options = choose(&device)?;
+    let runtime = run::Runtime::open(device, bundle, &options)?;
     Ok(Backend::Gpu(Box::new(runtime)))
 }
 
 #[cfg(feature = "gpu")]
-fn on_gpu(bundle: &Bundle, query: &AdapterQuery, options: &SessionOptions) -> Result<Backend, SessionError> {
+fn on_gpu(
+    bundle: &Bundle,
+    query: &AdapterQuery,
+    options: &SessionOptions,
+    choose: &mut Choose<'_>,
+) -> Result<Backend, SessionError> {
     let device = run::Device::open(query, &options.gpu)?;
-    Ok(load(bundle, device, options)?)
+    Ok(load(bundle, device, choose)?)
 }
 
 #[cfg(not(feature = "gpu"))]
-fn on_gpu(_: &Bundle, query: &AdapterQuery, _: &SessionOptions) -> Result<Backend, SessionError> {
+fn on_gpu(_: &Bundle, query: &AdapterQuery, _: &SessionOptions, _: &mut Choose<'_>) -> Result<Backend, SessionError> {
     Err(SessionError::NoGpu(query.clone()))
 }
 
 #[cfg(feature = "gpu")]
-fn automatic(bundle: &Bundle, options: &SessionOptions) -> Result<(Backend, String), SessionError> {
+fn automatic(
+    bundle: &Bundle,
+    options: &SessionOptions,
+    choose: &mut Choose<'_>,
+) -> Result<(Backend, String), SessionError> {
     let why = match run::Device::open(&AdapterQuery::Best, &options.gpu) {
         Ok(device) if device.report().kind == run::AdapterKind::Software => {
             let name = &device.report().name;
             format!("adapter `{name}` is software, which the CPU executor outruns")
         }
-        Ok(device) => match load(bundle, device, options) {
+        Ok(device) => match load(bundle, device, choose) {
             Ok(backend) => return Ok((backend, "the best adapter".to_owned())),
             // What the device cannot do the CPU can; what is wrong with the bundle is wrong anywhere.
             Err(e) if matches!(e.exit_code(), 3 | 4 | 7) => e.to_string(),
@@ -300,6 +255,6 @@ fn automatic(bundle: &Bundle, options: &SessionOptions) -> Result<(Backend, Stri
 }
 
 #[cfg(not(feature = "gpu"))]
-fn automatic(bundle: &Bundle, _: &SessionOptions) -> Result<(Backend, String), SessionError> {
+fn automatic(bundle: &Bundle, _: &SessionOptions, _: &mut Choose<'_>) -> Result<(Backend, String), SessionError> {
     Ok((on_cpu(bundle)?, "built without the feature `gpu`".to_owned()))
 }

@@ -49,4 +49,6 @@ mod synthetic;
 mod text;
 mod training;
 mod training_ops;
+#[cfg(feature = "gpu")]
+mod tune;
 mod zoo;

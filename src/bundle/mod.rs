@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod hash;
 mod manifest;
+mod names;
 mod repack;
 mod stored;
 

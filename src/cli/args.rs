@@ -122,6 +122,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) device: DeviceArgs,
     #[command(flatten)]
+    pub(super) tune: TuneArgs,
+    #[command(flatten)]
     pub(super) format: FormatArgs,
 }
 
@@ -189,6 +191,8 @@ pub(super) struct BenchArgs {
     pub(super) export: Option<PathBuf>,
     #[command(flatten)]
     pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) tune: TuneArgs,
     #[command(flatten)]
     pub(super) format: FormatArgs,
 }
@@ -269,6 +273,17 @@ pub(super) struct DeviceArgs {
     /// Keep compiled kernels in this folder for the next process, where the driver gives them out.
     #[arg(long, value_name = "DIR")]
     pub(super) pipelines: Option<PathBuf>,
+}
+
+/// Whether to measure which set of kernels is the fastest.
+#[derive(Debug, Args)]
+pub(super) struct TuneArgs {
+    /// On a GPU: before anything else, compare the outputs of each set of kernels with the CPU's, time those that are right
+    /// on batches of this size, and run the fastest. What was found is kept in DIR, or in that of --pipelines, and not
+    /// measured again on the same adapter and driver.
+    #[cfg(feature = "gpu")]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub(super) tune: Option<Option<PathBuf>>,
 }
 
 /// How to report.

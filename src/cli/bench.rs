@@ -20,7 +20,7 @@ use super::stats::Stats;
 use super::{batch, load, words};
 use crate::bundle::Manifest;
 use crate::container::write_atomically;
-use crate::run::Batch;
+use crate::run::{self, Batch};
 use crate::session::Session;
 use crate::tensor::{Sizes, Tensors};
 
@@ -56,7 +56,7 @@ struct Part {
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
     let bundle = load::bundle(&args.bundle)?;
     let (batch, sizes) = input(args, &bundle.manifest)?;
-    let (session, place) = device::open(&bundle, &args.device)?;
+    let (session, place) = device::open_tuned(&bundle, &args.device, &args.tune, sizes)?;
     for _ in 0..args.warmup {
         session.run(&batch)?;
     }
@@ -106,8 +106,8 @@ fn input(args: &BenchArgs, manifest: &Manifest) -> Result<(Tensors, Sizes), Erro
     let batch = match &args.input {
         Some(path) => batch::read(path)?,
         None => {
-            let sizes = batch::sizes(manifest, args.rows as usize, args.requests as usize);
-            batch::random(manifest, sizes, args.seed)
+            let sizes = run::random_sizes(manifest, args.rows as usize, args.requests as usize);
+            run::random_batch(manifest, sizes, args.seed)
         }
     };
     let sizes = Batch::check(manifest, &batch)?.sizes;

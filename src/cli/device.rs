@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::args::{DeviceArg, DeviceArgs};
+use super::args::{DeviceArg, DeviceArgs, TuneArgs};
 use super::report::Error;
 use super::words;
 use crate::bundle::Bundle;
 use crate::run::{AdapterQuery, Options, VariantChoice};
 use crate::session::{DeviceChoice, Session, SessionOptions};
+use crate::tensor::Sizes;
+#[cfg(feature = "gpu")]
+use crate::tune::{self, Tuned, Tuning};
 
 /// Where something ran, and why there.
 #[derive(Debug, Serialize)]
@@ -22,6 +25,9 @@ pub(super) struct Place {
     /// All of it in words.
     pub(super) report: String,
     pub(super) open_seconds: f64,
+    /// How the variant was chosen, if it was measured.
+    #[cfg(feature = "gpu")]
+    pub(super) tuned: Option<Tuned>,
 }
 
 impl fmt::Display for Place {
@@ -31,7 +37,12 @@ impl fmt::Display for Place {
             "device: {}; opened in {}",
             self.report,
             words::seconds(self.open_seconds)
-        )
+        )?;
+        #[cfg(feature = "gpu")]
+        if let Some(tuned) = &self.tuned {
+            writeln!(f, "{tuned}")?;
+        }
+        Ok(())
     }
 }
 
@@ -55,6 +66,43 @@ pub(super) fn open(bundle: &Bundle, args: &DeviceArgs) -> Result<(Session, Place
     let session = Session::open(bundle, &options)?;
     let place = place(&session, start.elapsed());
     Ok((session, place))
+}
+
+/// The same, with the set of kernels that is fastest on batches of these sizes, if that is to be measured.
+#[cfg(feature = "gpu")]
+pub(super) fn open_tuned(
+    bundle: &Bundle,
+    args: &DeviceArgs,
+    tune: &TuneArgs,
+    sizes: Sizes,
+) -> Result<(Session, Place), Error> {
+    let Some(folder) = &tune.tune else {
+        return open(bundle, args);
+    };
+    let tuning = Tuning {
+        folder: folder.clone().or_else(|| args.pipelines.clone()),
+        ..Tuning::new(sizes)
+    };
+    let options = options(bundle, args)?;
+    let start = Instant::now();
+    let (session, tuned) = tune::open(bundle, &options, &tuning)?;
+    let mut place = place(&session, start.elapsed());
+    if tuned.is_none() {
+        place.report += "; nothing to tune";
+    }
+    place.tuned = tuned;
+    Ok((session, place))
+}
+
+/// Opens a session as the flags say.
+#[cfg(not(feature = "gpu"))]
+pub(super) fn open_tuned(
+    bundle: &Bundle,
+    args: &DeviceArgs,
+    _: &TuneArgs,
+    _: Sizes,
+) -> Result<(Session, Place), Error> {
+    open(bundle, args)
 }
 
 /// A set of kernels is a GPU asked for.
@@ -88,7 +136,7 @@ fn variant(bundle: &Bundle, args: &DeviceArgs) -> Result<VariantChoice, Error> {
     if variants.iter().any(fits) {
         return Ok(choice);
     }
-    let there: Vec<String> = variants.iter().map(words::variant).collect();
+    let there: Vec<String> = variants.iter().map(crate::bundle::Variant::name).collect();
     Err(Error::Usage(format!(
         "--variant: the bundle has no such variant; it has {}",
         there.join(", ")
@@ -101,9 +149,10 @@ pub(super) fn place(session: &Session, took: Duration) -> Place {
     Place {
         device: if gpu.is_some() { "gpu" } else { "cpu" },
         adapter: gpu.map(|r| r.adapter.name.clone()),
-        variant: gpu.map(|r| format!("{}/{}", r.profile, words::rung(r.rung))),
+        variant: gpu.map(|r| format!("{}/{}", r.profile, r.rung.name())),
         report: session.report(),
         open_seconds: took.as_secs_f64(),
+        tuned: None,
     }
 }
 

@@ -82,7 +82,7 @@ fn fill(bundle: &Bundle, dir: &Path) -> Result<Emitted, Error> {
         refused: Vec::new(),
     };
     for variant in &bundle.manifest.variants {
-        let folder = format!("{}-{}", file_name(&variant.profile), words::rung(variant.rung));
+        let folder = format!("{}-{}", file_name(&variant.profile), variant.rung.name());
         let path = dir.join(&folder);
         fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
         for kernel in &variant.kernels {

@@ -115,12 +115,8 @@ impl Golden {
 impl Bounds {
     /// As typed, else what the precision lets expect.
     pub(super) fn new(args: &BoundArgs, precision: Precision) -> Self {
-        let expected = match precision {
-            Precision::F16 => 5e-3,
-            Precision::F32 => 2e-5,
-        };
         Self {
-            max_error: args.max_error.unwrap_or(expected),
+            max_error: args.max_error.unwrap_or(precision.tolerance()),
             max_abs: args.max_abs,
             max_auc_difference: args.max_auc_difference,
         }

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::args::{DeviceArg, DeviceArgs};
 use super::golden::{Bounds, Comparison, compare};
 use super::report::Error;
-use super::{batch, words};
+use super::words;
 use crate::bundle::{Bundle, Variant};
 use crate::interp;
 use crate::model::Model;
-use crate::run::{AdapterQuery, Options, VariantChoice};
+use crate::run::{self, AdapterQuery, Options, VariantChoice};
 use crate::session::{DeviceChoice, Session, SessionError, SessionOptions};
 use crate::tensor::Tensors;
 
@@ -49,8 +49,8 @@ pub(super) fn verify(
     bounds: Bounds,
     args: &DeviceArgs,
 ) -> Result<Oracle, Error> {
-    let sizes = batch::sizes(&bundle.manifest, rows, rows.div_ceil(ROWS_OF_REQUEST));
-    let batch = batch::random(&bundle.manifest, sizes, 0);
+    let sizes = run::random_sizes(&bundle.manifest, rows, rows.div_ceil(ROWS_OF_REQUEST));
+    let batch = run::random_batch(&bundle.manifest, sizes, 0);
     let meaning = interp::eval::<f64>(&model.graph, &model.weights, &batch, sizes)?;
     let reference: Tensors = meaning.iter().map(|(name, t)| (name.clone(), t.to_host())).collect();
     let compared = |session: &Session| {
@@ -74,7 +74,7 @@ pub(super) fn verify(
             Ok(session) => oracle.devices.push(compared(&session)?),
             Err(e) if can_wait(&e, args) => {
                 oracle.skipped.push(Skipped {
-                    variant: words::variant(variant),
+                    variant: variant.name(),
                     why: e.to_string(),
                 });
             }
@@ -95,10 +95,7 @@ fn on(device: DeviceChoice, variant: Option<&Variant>) -> SessionOptions {
     SessionOptions {
         device,
         load: Options {
-            variant: VariantChoice {
-                profile: variant.map(|v| v.profile.clone()),
-                rung: variant.map(|v| v.rung),
-            },
+            variant: variant.map(VariantChoice::of).unwrap_or_default(),
             ..Options::default()
         },
         ..SessionOptions::default()

@@ -165,7 +165,7 @@ impl VariantPlan {
             wgsl_bytes: bundle.wgsl.get(&k.wgsl).map_or(0, String::len),
         };
         Self {
-            variant: words::variant(variant),
+            variant: variant.name(),
             needs_software: variant.needs.software,
             needs_f16: variant.needs.f16,
             needs_subgroup: variant.needs.subgroup,

@@ -14,6 +14,7 @@ use super::rows;
 use super::{batch, load, words};
 use crate::bundle::Bundle;
 use crate::metrics::numbers;
+use crate::run::Batch;
 use crate::tensor::{HostTensor, Tensors};
 
 #[derive(Debug, Serialize)]
@@ -38,7 +39,8 @@ struct Output {
 /// Runs a batch; outputs are summed up, and written where asked.
 pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     let (bundle, batch) = read(args, load::bundle(&args.bundle)?)?;
-    let (session, place) = device::open(&bundle, &args.device)?;
+    let sizes = Batch::check(&bundle.manifest, &batch).map(|batch| batch.sizes)?;
+    let (session, place) = device::open_tuned(&bundle, &args.device, &args.tune, sizes)?;
     let start = Instant::now();
     let outputs = session.run(&batch)?;
     let run_seconds = start.elapsed().as_secs_f64();

@@ -8,8 +8,6 @@ use crate::bundle::{Precision, Rung};
 use crate::fuse::Profile;
 use crate::run::{AdapterQuery, VariantChoice};
 
-use super::words;
-
 /// Kind of device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum DeviceArg {
@@ -43,11 +41,7 @@ impl FromStr for VariantArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rung = |name: &str| {
-            [Rung::Native, Rung::Packed, Rung::F32]
-                .into_iter()
-                .find(|r| words::rung(*r) == name)
-        };
+        let rung = |name: &str| Rung::ALL.into_iter().find(|r| r.name() == name);
         let unknown = |name: &str| format!("`{name}` is no rung: native, packed, f32");
         let (profile, rung) = match text.split_once('/') {
             Some((profile, name)) => (Some(profile), Some(rung(name).ok_or_else(|| unknown(name))?)),

@@ -1,6 +1,6 @@
 //! Numbers and names as people read them.
 
-use crate::bundle::{Port, Precision, Rung, Space, Variant};
+use crate::bundle::{Port, Precision, Space};
 pub(super) use crate::report::count;
 
 /// `1 row`, `2 rows`.
@@ -47,20 +47,6 @@ pub(super) fn port(port: &Port) -> String {
     };
     let inner: String = port.shape.iter().map(|n| format!(", {n}")).collect();
     format!("{}[{factor}{space}{inner}]", port.dtype)
-}
-
-/// How weights are read.
-pub(super) fn rung(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Native => "native",
-        Rung::Packed => "packed",
-        Rung::F32 => "f32",
-    }
-}
-
-/// `profile/rung`.
-pub(super) fn variant(variant: &Variant) -> String {
-    format!("{}/{}", variant.profile, rung(variant.rung))
 }
 
 /// How weights are stored.

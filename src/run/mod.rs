@@ -9,6 +9,7 @@
 
 mod batch;
 mod error;
+mod made;
 mod options;
 mod split;
 
@@ -47,6 +48,7 @@ mod weights;
 
 pub use batch::{Batch, REQUEST_OF_ROW};
 pub use error::{Error, Problem};
+pub use made::{random_batch, random_sizes};
 pub use options::{AdapterKind, AdapterQuery, Capacity, DeviceOptions, LimitsChoice, Options, VariantChoice};
 pub use split::{Chunk, Requests};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bundle::{CAPACITY_STEP, Rung};
+use crate::bundle::{CAPACITY_STEP, Rung, Variant};
 
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,17 @@ pub struct VariantChoice {
     pub profile: Option<String>,
     /// Only sets of this rung.
     pub rung: Option<Rung>,
+}
+
+impl VariantChoice {
+    /// This one and no other.
+    #[must_use]
+    pub fn of(variant: &Variant) -> Self {
+        Self {
+            profile: Some(variant.profile.clone()),
+            rung: Some(variant.rung),
+        }
+    }
 }
 
 /// How a program is loaded.

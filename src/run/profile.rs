@@ -6,7 +6,7 @@ use crate::tensor::{Sizes, Tensors};
 
 use super::buffers::buffer;
 use super::device::{Device, Mapping};
-use super::kernels::Loaded;
+use super::kernels::{self, Loaded};
 use super::transfer::{Sink, mapped};
 use super::{Batch, Error, Runtime, Timings};
 
@@ -34,6 +34,33 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::run`].
     pub fn profile(&self, tensors: &Tensors) -> Result<Profile, Error> {
+        let profiler = Profiler::new(&self.device, Spans::Kernels(self.kernels.len()))?;
+        let (host, nanoseconds) = self.between_timestamps(tensors, profiler.as_ref())?;
+        let kernels = self.kernels.iter().zip(nanoseconds);
+        let kernels = kernels.map(|(kernel, nanoseconds)| KernelTime {
+            name: kernel.name.clone(),
+            nanoseconds,
+        });
+        Ok(Profile {
+            kernels: kernels.collect(),
+            host,
+        })
+    }
+
+    /// Seconds by the device's own clock that all kernels of a batch take together; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`].
+    pub fn device_seconds(&self, tensors: &Tensors) -> Result<Option<f64>, Error> {
+        let Some(profiler) = Profiler::new(&self.device, Spans::Batch)? else {
+            return Ok(None);
+        };
+        let (_, nanoseconds) = self.between_timestamps(tensors, Some(&profiler))?;
+        Ok(Some(nanoseconds.iter().sum::<f64>() * 1e-9))
+    }
+
+    /// Runs a batch; host times, and what the device's clock says of each span of a profiler.
+    fn between_timestamps(&self, tensors: &Tensors, profiler: Option<&Profiler>) -> Result<(Timings, Vec<f64>), Error> {
         let start = Instant::now();
         let batch = Batch::check(&self.manifest, tensors)?;
         let chunks = batch.chunks(self.layout.capacity, self.has_request_outputs());
@@ -42,36 +69,30 @@ impl Runtime {
             ..Timings::default()
         };
         let mut sink = Sink::new(&self.layout.outputs, batch.sizes);
-        let profiler = Profiler::new(&self.device, self.kernels.len())?;
-        let mut nanoseconds = vec![0.0; self.kernels.len()];
+        let mut nanoseconds = vec![0.0; profiler.map_or(0, |p| p.count as usize / 2)];
         for chunk in &chunks {
-            let flight = self.launch(self.pool.take(), &batch, chunk, profiler.as_ref(), &mut host)?;
+            let flight = self.launch(self.pool.take(), &batch, chunk, profiler, &mut host)?;
             self.land(flight, chunk, &mut sink, &mut host)?;
-            if let Some(profiler) = &profiler {
+            if let Some(profiler) = profiler {
                 profiler.collect(&self.device, &mut nanoseconds)?;
             }
         }
-        let times = self
-            .kernels
-            .iter()
-            .zip(nanoseconds)
-            .map(|(kernel, nanoseconds)| KernelTime {
-                name: kernel.name.clone(),
-                nanoseconds,
-            });
-        Ok(Profile {
-            kernels: if profiler.is_some() {
-                times.collect()
-            } else {
-                Vec::new()
-            },
-            host,
-        })
+        Ok((host, nanoseconds))
     }
 }
 
-/// Two timestamps for each kernel.
+/// What lies between two timestamps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spans {
+    /// Each of so many kernels.
+    Kernels(usize),
+    /// All kernels, in one pass as without a profiler.
+    Batch,
+}
+
+/// Two timestamps for each span.
 pub(super) struct Profiler {
+    spans: Spans,
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     readable: wgpu::Buffer,
@@ -79,13 +100,17 @@ pub(super) struct Profiler {
 }
 
 impl Profiler {
-    fn new(device: &Device, kernels: usize) -> Result<Option<Self>, Error> {
+    fn new(device: &Device, spans: Spans) -> Result<Option<Self>, Error> {
         let most = wgpu::QUERY_SET_MAX_QUERIES as usize;
-        if !device.report().timestamps || kernels == 0 || 2 * kernels > most {
+        let pairs = match spans {
+            Spans::Kernels(kernels) => kernels,
+            Spans::Batch => 1,
+        };
+        if !device.report().timestamps || pairs == 0 || 2 * pairs > most {
             return Ok(None);
         }
         use wgpu::BufferUsages as U;
-        let count = 2 * kernels as u32;
+        let count = 2 * pairs as u32;
         let bytes = u64::from(count) * u64::from(wgpu::QUERY_SIZE);
         let queries = device.guarded("timestamps", || {
             device.wgpu().create_query_set(&wgpu::QuerySetDescriptor {
@@ -95,6 +120,7 @@ impl Profiler {
             })
         })?;
         Ok(Some(Self {
+            spans,
             queries,
             resolved: buffer(device, "timestamps", bytes, U::QUERY_RESOLVE | U::COPY_SRC)?,
             readable: buffer(device, "timestamps", bytes, U::MAP_READ | U::COPY_DST)?,
@@ -104,20 +130,20 @@ impl Profiler {
 
     /// Records all kernels; those without work leave an empty pass, so that every timestamp is written.
     pub(super) fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, kernels: &[Loaded], sizes: Sizes) {
-        for (i, kernel) in (0u32..).zip(kernels) {
+        let parts: Vec<(&str, &[Loaded])> = match self.spans {
+            Spans::Batch => vec![("batch", kernels)],
+            Spans::Kernels(_) => kernels.iter().map(|k| (&*k.name, std::slice::from_ref(k))).collect(),
+        };
+        for (i, (label, kernels)) in (0u32..).zip(parts) {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: Some(&kernel.name),
+                label: Some(label),
                 timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
                     query_set: &self.queries,
                     beginning_of_pass_write_index: Some(2 * i),
                     end_of_pass_write_index: Some(2 * i + 1),
                 }),
             });
-            if let Some((x, y)) = kernel.grid(sizes) {
-                pass.set_pipeline(&kernel.pipeline);
-                pass.set_bind_group(0, &kernel.bind_group, &[]);
-                pass.dispatch_workgroups(x, y, 1);
-            }
+            kernels::record(&mut pass, kernels, sizes);
         }
         encoder.resolve_query_set(&self.queries, 0..self.count, &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, self.resolved.size());

@@ -44,18 +44,10 @@ impl fmt::Display for Report {
             f,
             "`{name}` ({kind}, {backend}), variant {}/{}, {kernels} kernels",
             self.profile,
-            rung_name(self.rung)
+            self.rung.name()
         )?;
         let notes = self.skipped.iter().chain(&self.pipelines);
         notes.into_iter().try_for_each(|note| write!(f, "; {note}"))
-    }
-}
-
-fn rung_name(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Native => "native",
-        Rung::Packed => "packed",
-        Rung::F32 => "f32",
     }
 }
 
@@ -101,11 +93,7 @@ impl Runtime {
                     runtime.report.skipped = skipped;
                     return Ok(runtime);
                 }
-                Err(why) => skipped.push(format!(
-                    "{}/{} skipped: {why}",
-                    variant.profile,
-                    rung_name(variant.rung)
-                )),
+                Err(why) => skipped.push(format!("{} skipped: {why}", variant.name())),
             }
         }
         Err(refused.unwrap_or_else(|| Error::NoVariant {
@@ -148,6 +136,25 @@ impl Runtime {
             kernels,
             tables: variant.status.clone(),
         })
+    }
+
+    /// The variants that are asked for and whose needs a device meets, in their order; why others are not among them.
+    #[must_use]
+    pub fn candidates<'b>(
+        device: &AdapterReport,
+        bundle: &'b Bundle,
+        choice: &VariantChoice,
+    ) -> (Vec<&'b Variant>, Vec<String>) {
+        let mut skipped = Vec::new();
+        let mut fits = |variant: &&Variant| match unfit(device, variant, choice) {
+            None => true,
+            Some(why) => {
+                skipped.push(format!("{} skipped: {why}", variant.name()));
+                false
+            }
+        };
+        let candidates = bundle.manifest.variants.iter().filter(&mut fits).collect();
+        (candidates, skipped)
     }
 
     /// What runs, and why that.

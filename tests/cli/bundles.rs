@@ -191,6 +191,49 @@ fn kernels_stand_below_the_roof_of_their_device() {
 
 #[cfg(feature = "gpu")]
 #[test]
+fn what_was_tuned_is_kept() {
+    if crate::support::gpu::gpu().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (bundle, kept) = (compiled(folder.path(), "dcnv2"), folder.path().join("kept"));
+    let mut bench = command(&[
+        &"bench",
+        &bundle,
+        &"--tune",
+        &"--variant",
+        &"portable",
+        &"--pipelines",
+        &kept,
+    ]);
+    let text = Ran::of(bench.args(["--duration", "0", "--iterations", "2"])).ok();
+    for line in [
+        "tuned for up to 1024 rows of 1 requests, ",
+        " chosen; kept in `",
+        "first in the table",
+    ] {
+        assert!(text.contains(line), "`{line}` is not in\n{text}");
+    }
+    let tune = format!("--tune={}", kept.display());
+    let mut bench = command(&[&"bench", &bundle, &tune, &"--variant", &"portable", &"--json"]);
+    let report = json(&Ran::of(bench.args(["--duration", "0", "--iterations", "2"])).ok());
+    let tuned = &report["place"]["tuned"];
+    assert_eq!(tuned["from_file"], true, "{report}");
+    assert_eq!(tuned["figures"]["chosen"], report["place"]["variant"], "{report}");
+    let mut run = command(&[
+        &"run",
+        &bundle,
+        &"--tune",
+        &"--device",
+        &"cpu",
+        &"--input",
+        &golden("dcnv2"),
+    ]);
+    assert!(Ran::of(run.arg("--json")).ok().contains("nothing to tune"));
+}
+
+#[cfg(feature = "gpu")]
+#[test]
 fn adapters_are_listed() {
     let list = json(&loopfm!("adapters", "--json").ok());
     for (i, adapter) in list["adapters"].as_array().unwrap().iter().enumerate() {

@@ -1,0 +1,184 @@
+//! The tuner on a real device, with variants planted: a wrong one, a slow one, one that does not compile.
+
+use std::path::Path;
+use std::time::Duration;
+
+use loopfm::bundle::{Bundle, Rung, digest};
+use loopfm::run::{AdapterQuery, Error, VariantChoice};
+use loopfm::session::{DeviceChoice, SessionError, SessionOptions};
+use loopfm::tensor::Sizes;
+use loopfm::tune::{self, Tuned, Tuning, Verdict};
+
+use crate::support::gpu::gpu;
+use crate::support::tiny::{self, batch, expected};
+
+/// What becomes of a kernel's text.
+type Change = fn(&str) -> String;
+
+/// A bundle of one variant for each name; each text of `double` changed.
+fn planted(variants: &[(&str, Change)]) -> Bundle {
+    let mut bundle = tiny::bundle();
+    let plain = bundle.manifest.variants.remove(0);
+    for (name, change) in variants {
+        let mut variant = plain.clone();
+        variant.profile = (*name).to_owned();
+        let kernel = &mut variant.kernels[1];
+        let text = change(&bundle.wgsl[&kernel.wgsl]);
+        kernel.wgsl = digest(&text);
+        bundle.wgsl.insert(kernel.wgsl.clone(), text);
+        bundle.manifest.variants.push(variant);
+    }
+    bundle
+}
+
+fn plain(text: &str) -> String {
+    text.to_owned()
+}
+
+/// The same numbers, after long work that no compiler sees through.
+fn slow(text: &str) -> String {
+    let work = "var waste = bitcast<f32>(inputs[i]);
+        for (var n = 0u; n < 300u + sizes.w / 4096u; n++) { waste = sin(waste); }
+        values[i] = select(2.0, 3.0, waste > 2.0) * bitcast<f32>(inputs[i]);";
+    let changed = text.replace("values[i] = 2.0 * bitcast<f32>(inputs[i]);", work);
+    assert_ne!(changed, text);
+    changed
+}
+
+/// Quick, as it does not do half of its work.
+fn wrong(text: &str) -> String {
+    let changed = text.replace("if r >= sizes.x {", "if r >= sizes.x / 2u {");
+    assert_ne!(changed, text);
+    changed
+}
+
+fn broken(_: &str) -> String {
+    "no WGSL".into()
+}
+
+const SIZES: Sizes = Sizes {
+    rows: 1024,
+    requests: 1,
+};
+
+fn options() -> SessionOptions {
+    SessionOptions {
+        device: DeviceChoice::Gpu(AdapterQuery::Best),
+        ..SessionOptions::default()
+    }
+}
+
+fn tuned(bundle: &Bundle, folder: Option<&Path>) -> Tuned {
+    let tuning = Tuning {
+        folder: folder.map(Path::to_path_buf),
+        most: Duration::ZERO,
+        ..Tuning::new(SIZES)
+    };
+    let (session, tuned) = tune::open(bundle, &options(), &tuning).unwrap_or_else(|e| panic!("{e}"));
+    let tuned = tuned.expect("a GPU was asked for");
+    let report = session.runtime().expect("a GPU was asked for").report();
+    assert_eq!(format!("{}/packed", report.profile), tuned.figures.chosen);
+    let batch = batch(100, 1, |_| 0);
+    assert_eq!(session.run(&batch).expect("what was chosen runs"), expected(&batch));
+    tuned
+}
+
+#[test]
+fn wrong_and_broken_variants_are_never_chosen() {
+    if gpu().is_none() {
+        return;
+    }
+    let all = tuned(
+        &planted(&[("wrong", wrong), ("slow", slow), ("broken", broken), ("quick", plain)]),
+        None,
+    );
+    assert_eq!(all.figures.chosen, "quick/packed", "{all}");
+    let verdicts: Vec<&Verdict> = all.figures.candidates.iter().map(|c| &c.verdict).collect();
+    let [
+        Verdict::Wrong { why },
+        Verdict::Default { .. },
+        Verdict::Failed { .. },
+        Verdict::Timed { ratio, spread, .. },
+    ] = verdicts[..]
+    else {
+        panic!("{all}");
+    };
+    assert!(why.starts_with("output `y` has an error of "), "{why}");
+    assert!(*ratio < 1.0 - spread, "{all}");
+}
+
+#[test]
+fn the_table_stays_where_nothing_is_faster() {
+    if gpu().is_none() {
+        return;
+    }
+    let all = tuned(&planted(&[("first", plain), ("slow", slow)]), None);
+    assert_eq!(all.figures.chosen, "first/packed", "{all}");
+    let same = tuned(&planted(&[("first", plain), ("same", plain)]), None);
+    if same.figures.chosen != "first/packed" {
+        // Then it was faster by more than the first is than itself.
+        assert!(
+            matches!(same.figures.candidates[1].verdict,
+            Verdict::Timed { ratio, spread, .. } if 1.0 - ratio > spread.max(0.02)),
+            "{same}"
+        );
+    }
+}
+
+#[test]
+fn where_all_are_wrong_nothing_runs() {
+    if gpu().is_none() {
+        return;
+    }
+    let error = tune::open(&planted(&[("wrong", wrong)]), &options(), &Tuning::new(SIZES)).err();
+    let Some(SessionError::Run(Error::NoVariant { reasons, .. })) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        reasons[0].starts_with("wrong/packed: wrong, never chosen"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn figures_are_measured_once() {
+    if gpu().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let bundle = planted(&[("slow", slow), ("quick", plain)]);
+    let measured = tuned(&bundle, Some(folder.path()));
+    assert!(!measured.from_file);
+    let again = tuned(&bundle, Some(folder.path()));
+    assert!(again.from_file && again.figures == measured.figures, "{again}");
+    // Of another bundle under the same name they tell nothing: not of another one of its kernels,
+    let other = tuned(&planted(&[("slow", plain), ("quick", slow)]), Some(folder.path()));
+    assert!(
+        !other.from_file && other.notes[0].ends_with("made with other kernels"),
+        "{other}"
+    );
+    assert_eq!(other.figures.chosen, "slow/packed");
+    // nor of what is there when some are not asked for.
+    let mut few = options();
+    few.load.variant = VariantChoice {
+        profile: Some("quick".into()),
+        rung: Some(Rung::Packed),
+    };
+    let tuning = Tuning {
+        folder: Some(folder.path().to_path_buf()),
+        ..Tuning::new(SIZES)
+    };
+    let (_, one) = tune::open(&bundle, &few, &tuning).expect("it opens");
+    let one = one.expect("a GPU was asked for");
+    assert!(!one.from_file && one.figures.candidates.len() == 1, "{one}");
+}
+
+#[test]
+fn the_cpu_has_nothing_to_tune() {
+    let options = SessionOptions {
+        device: DeviceChoice::Cpu,
+        ..SessionOptions::default()
+    };
+    let (session, tuned) = tune::open(&tiny::bundle(), &options, &Tuning::new(SIZES)).expect("it opens");
+    assert!(session.runtime().is_none() && tuned.is_none());
+}
