@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Error;
-use super::column::Cell;
+use super::cell::Cell;
 use super::declare::{Log, Time, TimeFormat};
 use super::rows::RowBatch;
 use super::sequence;

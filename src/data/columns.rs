@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::Error;
-use super::column::{Cell, Kind};
+use super::cell::Cell;
+use super::column::Kind;
 use super::rows::RowBatch;
 use super::table::Table;
 use crate::tensor::{DType, Data, HostTensor, Tensors};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::declare::{Declared, End, Format, Hash, Keep, Oov, Part, Time, Transform};
+use super::declare::{Declared, Format, Time};
+use super::feature::{End, Hash, Keep, Oov, Part, Transform};
 
 /// Longest declaration read.
 const MAX_TOML: u64 = 1 << 20;

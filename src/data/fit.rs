@@ -3,16 +3,17 @@
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use super::declare::Transform;
-use super::encoder::{Encoder, Fitted};
+use super::Error;
+use super::encoder::Encoder;
+use super::feature::Transform;
 use super::features::{Borders, Features, Input, Of, Rows};
 use super::files::LogFiles;
+use super::fitted::Fitted;
 use super::lookup::for_each_id;
 use super::number::{Sample, Welford, before_standardise, of_cell, transformed};
 use super::rows::RowBatch;
 use super::time::Days;
 use super::vocabulary::IdMap;
-use super::{Error, declare};
 
 impl Features {
     /// Goes once through the rows of these days, or of all, and learns vocabularies, means, deviations and quantiles.
@@ -97,7 +98,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(column: &'a str, missing: Option<f64>, steps: &'a [declare::Transform]) -> Self {
+    fn new(column: &'a str, missing: Option<f64>, steps: &'a [Transform]) -> Self {
         Self { column, missing, steps }
     }
 

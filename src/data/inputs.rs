@@ -1,8 +1,8 @@
 //! One feature of a batch of rows.
 
 use super::Error;
-use super::declare::{End, Keep, Part, Transform};
 use super::encoder::Encoder;
+use super::feature::{End, Keep, Part, Transform};
 use super::features::{Ids, Input, Of};
 use super::lookup::{for_each_id, found};
 use super::number::{bucket, of_cell, transformed};

@@ -1,7 +1,7 @@
 //! From cells to ids, and from ids to rows of a table.
 
-use super::column::Cell;
-use super::declare::Oov;
+use super::cell::Cell;
+use super::feature::Oov;
 use super::features::{Ids, Input, Of};
 use super::id::Id;
 use super::rows::RowBatch;

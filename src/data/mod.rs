@@ -45,6 +45,7 @@
 //! place, `flag` adds an input that says so. Of key, time and label it is refused.
 
 mod batches;
+mod cell;
 mod clock;
 mod column;
 mod columns;
@@ -53,9 +54,11 @@ mod delimited;
 mod encoded;
 mod encoder;
 mod error;
+mod feature;
 mod features;
 mod files;
 mod fit;
+mod fitted;
 mod glob;
 mod id;
 mod inputs;
@@ -72,7 +75,8 @@ mod understand;
 mod vocabulary;
 
 pub use batches::Batches;
-pub use column::{Cell, Column, Kind};
+pub use cell::Cell;
+pub use column::{Column, Kind};
 pub use columns::read_columns;
 pub use encoded::Encoded;
 pub use encoder::Encoder;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::column::Cell;
-use super::declare::Transform;
+use super::cell::Cell;
+use super::feature::Transform;
 
 /// Values of which quantiles are taken, at most: all of them up to here, then every second one, every fourth one ...
 const SAMPLE: usize = 1 << 20;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Error;
-use super::column::{Cell, Column};
+use super::cell::Cell;
+use super::column::Column;
 
 /// Rows of a log, column by column, as they were read or given.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Items of a sequence, whether a list or a text holds them.
 
-use super::column::Cell;
+use super::cell::Cell;
 use super::id::Id;
 
 /// How many items there are; `None` where there cannot be any.

@@ -1,6 +1,6 @@
 //! What a feature's declaration means, or why it means nothing.
 
-use super::declare::{Feature, Missing, Transform};
+use super::feature::{Feature, Missing, Transform};
 use super::features::{Borders, Features, Ids, Of, Rows};
 
 /// Longest sequence.
