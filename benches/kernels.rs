@@ -2,7 +2,8 @@
 //!
 //! `gemm` is one thread doing the products of the graph as it is written, at their sizes, and nothing else: no lookup, no
 //! activation, no algebra. It is what every figure is compared with, in the same run, since a time by itself says more
-//! about the machine than about us.
+//! about the machine than about us. `NAME/kernel/PROFILE-RUNG/KERNEL` is one kernel of the variant that runs when nothing else is
+//! asked for, by itself: in the device's own time where it has a clock, else as everything here.
 
 mod adapter;
 mod clock;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Clock;
+use criterion::measurement::Measurement;
 use criterion::{BenchmarkGroup, Criterion};
 use gemm::Parallelism;
-use loopfm::bundle::Precision;
+use loopfm::bundle::{Bundle, Precision};
 use loopfm::compile::{Options, compile};
 use loopfm::cpu::Executor;
 use loopfm::ir::{Graph, Op};
-use loopfm::run::{self, Device, Runtime};
+use loopfm::run::{self, AdapterKind, Device, Runtime};
 use loopfm::tensor::Sizes;
 use workloads::Workload;
 
@@ -60,6 +62,39 @@ fn measure(group: &mut BenchmarkGroup<Clock>, w: &Workload, device: Option<&Arc<
             Ok(runtime) => drop(group.bench_function(&name, |b| b.iter(|| runtime.run(&w.batch)))),
             Err(e) => eprintln!("{}/{name}: {e}", w.name),
         }
+    }
+    match Runtime::open(Arc::clone(device), &bundle, &run::Options::default()) {
+        Ok(runtime) => one_by_one(group, w, &bundle, &runtime),
+        Err(e) => eprintln!("{}/kernel: {e}", w.name),
+    }
+}
+
+/// Kernels of one variant, each by itself.
+fn one_by_one(group: &mut BenchmarkGroup<Clock>, w: &Workload, bundle: &Bundle, runtime: &Runtime) {
+    // What kernels read is what a batch left.
+    if let Err(e) = runtime.run(&w.batch) {
+        return eprintln!("{}/kernel: {e}", w.name);
+    }
+    let report = runtime.report();
+    let (profile, rung, own) = (
+        &report.profile,
+        report.rung,
+        report.adapter.kind != AdapterKind::Software,
+    );
+    let mut variants = bundle.manifest.variants.iter();
+    let variant = variants.find(|v| v.profile == *profile && v.rung == rung);
+    for (i, kernel) in variant.iter().flat_map(|v| &v.kernels).enumerate() {
+        let name = format!("kernel/{profile}-{rung:?}/{}", kernel.name).to_lowercase();
+        group.bench_function(&name, |b| {
+            b.iter_custom(|times| {
+                let clock = Clock::new(own);
+                let start = clock.start();
+                let times = u32::try_from(times).unwrap_or(u32::MAX);
+                let seconds = runtime.repeat_kernel(i, w.sizes, times).expect("a kernel that has run");
+                let of_device = seconds.filter(|_| own).map(Duration::from_secs_f64);
+                of_device.unwrap_or_else(|| clock.end(start))
+            });
+        });
     }
 }
 

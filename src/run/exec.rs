@@ -132,7 +132,7 @@ impl Runtime {
             copy(&mut encoder, inputs);
             match profiler {
                 None => self.dispatch(&mut encoder, sizes),
-                Some(profiler) => profiler.dispatch(&mut encoder, &self.kernels, sizes),
+                Some(profiler) => profiler.dispatch(&mut encoder, &self.kernels.iter().collect::<Vec<_>>(), sizes),
             }
             copy(&mut encoder, outputs);
             let (status, bytes) = (&self.arenas.status, self.layout.status_bytes());

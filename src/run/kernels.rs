@@ -46,7 +46,11 @@ impl Loaded {
 }
 
 /// Records kernels for a batch of these sizes, one after the other.
-pub(super) fn record(pass: &mut wgpu::ComputePass<'_>, kernels: &[Loaded], sizes: Sizes) {
+pub(super) fn record<'k>(
+    pass: &mut wgpu::ComputePass<'_>,
+    kernels: impl IntoIterator<Item = &'k Loaded>,
+    sizes: Sizes,
+) {
     for kernel in kernels {
         if let Some((x, y)) = kernel.grid(sizes) {
             pass.set_pipeline(&kernel.pipeline);

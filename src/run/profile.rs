@@ -59,6 +59,47 @@ impl Runtime {
         Ok(Some(nanoseconds.iter().sum::<f64>() * 1e-9))
     }
 
+    /// Runs one kernel so many times on what the last batch left on the device, and waits: for benchmarks. Seconds by the
+    /// device's own clock; `None` where it has none. The next batch is none the wiser.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a batch above the capacity; as [`Runtime::run`] if the device fails.
+    ///
+    /// # Panics
+    /// If there is no such kernel: a mistake of the caller.
+    pub fn repeat_kernel(&self, kernel: usize, sizes: Sizes, times: u32) -> Result<Option<f64>, Error> {
+        /// Dispatches of a submission: more make none cheaper.
+        const MOST: u32 = 256;
+        self.layout.room(sizes)?;
+        let loaded = &self.kernels[kernel];
+        let profiler = Profiler::new(&self.device, Spans::Batch)?;
+        let (mut nanoseconds, mut left) = ([0.0], times);
+        while left > 0 {
+            let now = left.min(MOST);
+            left -= now;
+            let submission = self.device.guarded("repeat a kernel", || {
+                let mut encoder = self
+                    .device
+                    .wgpu()
+                    .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                let repeated = vec![loaded; now as usize];
+                match &profiler {
+                    Some(profiler) => profiler.dispatch(&mut encoder, &repeated, sizes),
+                    None => {
+                        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                        kernels::record(&mut pass, repeated, sizes);
+                    }
+                }
+                self.device.queue().submit([encoder.finish()])
+            })?;
+            self.device.wait(submission, "repeat a kernel")?;
+            if let Some(profiler) = &profiler {
+                profiler.collect(&self.device, &mut nanoseconds)?;
+            }
+        }
+        Ok(profiler.map(|_| nanoseconds[0] * 1e-9))
+    }
+
     /// Runs a batch; host times, and what the device's clock says of each span of a profiler.
     fn between_timestamps(&self, tensors: &Tensors, profiler: Option<&Profiler>) -> Result<(Timings, Vec<f64>), Error> {
         let start = Instant::now();
@@ -129,8 +170,8 @@ impl Profiler {
     }
 
     /// Records all kernels; those without work leave an empty pass, so that every timestamp is written.
-    pub(super) fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, kernels: &[Loaded], sizes: Sizes) {
-        let parts: Vec<(&str, &[Loaded])> = match self.spans {
+    pub(super) fn dispatch(&self, encoder: &mut wgpu::CommandEncoder, kernels: &[&Loaded], sizes: Sizes) {
+        let parts: Vec<(&str, &[&Loaded])> = match self.spans {
             Spans::Batch => vec![("batch", kernels)],
             Spans::Kernels(_) => kernels.iter().map(|k| (&*k.name, std::slice::from_ref(k))).collect(),
         };
@@ -143,7 +184,7 @@ impl Profiler {
                     end_of_pass_write_index: Some(2 * i + 1),
                 }),
             });
-            kernels::record(&mut pass, kernels, sizes);
+            kernels::record(&mut pass, kernels.iter().copied(), sizes);
         }
         encoder.resolve_query_set(&self.queries, 0..self.count, &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, self.resolved.size());

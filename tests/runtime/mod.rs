@@ -170,6 +170,27 @@ fn profile_names_every_kernel() {
 }
 
 #[test]
+fn repeated_kernels_leave_the_next_batch_alone() {
+    let Some(device) = gpu() else { return };
+    let timed = device.report().timestamps;
+    let runtime = open(device, &tiny::bundle(), &capacity(64, 64));
+    let batch = batch(50, 3, |r| r % 3);
+    let sizes = Sizes { rows: 50, requests: 3 };
+    let before = runtime.run(&batch).expect("runs");
+    for kernel in 0..3 {
+        let seconds = runtime.repeat_kernel(kernel, sizes, 5).expect("repeats");
+        assert_eq!(seconds.is_some_and(|s| s > 0.0), timed, "{seconds:?}");
+    }
+    assert_eq!(runtime.run(&batch).expect("runs"), before);
+    let large = Sizes {
+        rows: 1000,
+        requests: 3,
+    };
+    let refused = runtime.repeat_kernel(0, large, 1).expect_err("above the capacity");
+    assert!(matches!(refused, loopfm::run::Error::Limit { .. }), "{refused}");
+}
+
+#[test]
 fn report_says_what_runs() {
     let Some(device) = gpu() else { return };
     let runtime = open(device, &tiny::bundle(), &Options::default());
