@@ -5,6 +5,7 @@
 mod accuracy;
 mod batch;
 mod bounds;
+mod chains;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "data")]

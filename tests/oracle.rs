@@ -22,7 +22,7 @@ use crate::support::rng::Rng;
 const OPS: usize = 12;
 
 /// One way to compile a graph.
-struct Way {
+pub(crate) struct Way {
     name: &'static str,
     profile: &'static Profile,
     rung: Rung,
@@ -31,7 +31,7 @@ struct Way {
 
 impl Way {
     /// Whether the device can run kernels compiled this way.
-    fn serves(&self, device: &Device) -> bool {
+    pub(crate) fn serves(&self, device: &Device) -> bool {
         (self.rung != Rung::Native || device.report().f16) && gpu::serves(device, self.profile)
     }
 }
@@ -63,12 +63,12 @@ const NATIVE: Way = Way {
     ..FUSED
 };
 
-const SOFTWARE: Way = Way {
+pub(crate) const SOFTWARE: Way = Way {
     name: "fused, software, f32",
     profile: &Profile::SOFTWARE,
     ..FUSED
 };
-const SOFTWARE_PACKED: Way = Way {
+pub(crate) const SOFTWARE_PACKED: Way = Way {
     name: "fused, software, packed",
     rung: Rung::Packed,
     ..SOFTWARE
@@ -90,12 +90,12 @@ fn ways(number: u64) -> Vec<Way> {
 
 /// Whether the case said something: its bounds may be too wide to.
 #[derive(Clone, Copy, PartialEq)]
-enum Seen {
+pub(crate) enum Seen {
     Right,
     Nothing,
 }
 
-fn check(device: &Arc<Device>, case: &Case, way: &Way) -> Result<Seen, String> {
+pub(crate) fn check(device: &Arc<Device>, case: &Case, way: &Way) -> Result<Seen, String> {
     let (precision, rounding) = match way.rung {
         Rung::F32 => (Precision::F32, Rounding::GPU),
         Rung::Packed | Rung::Native => (Precision::F16, Rounding::GPU_F16_WEIGHTS),

@@ -274,7 +274,7 @@ fn variant(
                 rows: small(rows),
                 requests: small(requests),
             },
-            Home::Slot { .. } => unreachable!("outputs live in the arena"),
+            Home::Slot { .. } | Home::Registers => unreachable!("outputs live in the arena"),
         };
         Slot {
             name: name.clone(),
@@ -327,6 +327,7 @@ fn describe(g: &Graph, parts: &Partition) -> String {
         for s in &group.steps {
             let what = s.anchor.map_or("map", |a| g.op(a).name());
             let home = match parts.placement.homes[&s.root] {
+                Home::Registers => "registers".to_owned(),
                 Home::Slot { offset, stride } => format!("slot {offset}+{stride}"),
                 Home::Arena {
                     rows, requests, stride, ..

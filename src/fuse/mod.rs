@@ -6,8 +6,9 @@
 //! only their own group reads live in workgroup memory (*slots*), the others in the value arena.
 //!
 //! The passes, in order: [`tail`] finds what each anchor can finish by itself, [`roots`] decides which other values are
-//! worth storing, [`cut`] forms groups, [`place`] gives every root a home.
+//! worth storing, [`cut`] forms groups, [`chain`] finds products that need no memory between them, [`place`] gives every root a home.
 
+mod chain;
 mod cut;
 mod place;
 mod profile;
@@ -17,6 +18,7 @@ mod tail;
 use crate::ir::rows::{NotRowLocal, RowInfo, RowSpace, analyse, analyse_whole};
 use crate::ir::{Graph, Node, Op, Value};
 
+pub(crate) use chain::columns;
 pub use place::{Home, MemoryError, Placement, row_stride};
 pub use profile::{LANES, Profile, Scheme};
 
@@ -31,6 +33,8 @@ pub struct Step {
     pub views: Vec<Value>,
     /// Its turn within the group: steps of one level read nothing of each other and share a barrier.
     pub level: usize,
+    /// The root of the step that consumes this one's, row by row, before it would be stored.
+    pub into: Option<Value>,
 }
 
 /// A row program: steps over one space, run by one dispatch.
@@ -159,6 +163,9 @@ fn cut_up(
         };
         counts.push(own.len());
         groups.extend(own);
+    }
+    if fusion == Fusion::Full {
+        chain::link(g, &mut groups, profile);
     }
     let placement = place::place(g, &rows, &mut groups, profile)?;
     Ok(Partition {

@@ -26,6 +26,8 @@ const LIMIT: usize = 1 << 22;
 /// Where a root is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
+    /// Nowhere: the next step of its chain takes it from registers.
+    Registers,
     /// Workgroup memory of its group: 16-byte words from `offset`, `stride` words per row of the tile.
     Slot {
         /// First word.
@@ -104,6 +106,10 @@ pub(super) fn place(
                     elements,
                     limit: LIMIT,
                 });
+            }
+            if s.into.is_some() {
+                placement.homes.insert(v, Home::Registers);
+                continue;
             }
             let (lines, line) = row_stride(&shape);
             let end = last_use.get(&v).copied().unwrap_or((gi, s.level));

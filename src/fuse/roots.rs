@@ -38,6 +38,7 @@ pub(super) fn steps(g: &Graph, rows: &[RowInfo], profile: &Profile) -> Vec<Step>
                     anchor: Some(v),
                     views: Vec::new(),
                     level: 0,
+                    into: None,
                 },
             };
             claimed.extend(tail::members(g, &step));
@@ -77,6 +78,7 @@ fn map(root: Value) -> Step {
         anchor: None,
         views: Vec::new(),
         level: 0,
+        into: None,
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn grow(
         anchor: Some(anchor),
         views: Vec::new(),
         level: 0,
+        into: None,
     };
     if outputs.contains(&anchor) {
         return best;
@@ -65,6 +66,7 @@ pub(super) fn grow(
                 anchor: Some(anchor),
                 views: views.clone(),
                 level: 0,
+                into: None,
             };
         }
         if outputs.contains(&next) {

@@ -61,6 +61,8 @@ pub(super) struct Emitter<'a> {
     pub(super) checked: BTreeSet<u32>,
     /// The root being computed: its own home is not read.
     pub(super) computing: Option<Value>,
+    /// Whether an element is read with the whole word that it lies in: its neighbours will be wanted too.
+    pub(super) whole_words: bool,
     scopes: Vec<Scope>,
     names: usize,
 }
@@ -75,6 +77,7 @@ impl<'a> Emitter<'a> {
             torn: false,
             checked: BTreeSet::new(),
             computing: None,
+            whole_words: false,
             scopes: vec![Scope::default()],
             names: 0,
         }
@@ -189,13 +192,20 @@ impl<'a> Emitter<'a> {
         if let Some(parts) = ix.split(n) {
             return parts;
         }
-        // What all terms have in common stays outside, so that whole words stay whole.
+        // Multiples of `n` need no division, and what the other terms have in common stays outside, with whatever is less
+        // than that: so whole words stay whole, and their halves find the same one.
+        let (whole, ix) = ix.whole(n);
+        if whole != Ix::default() {
+            let (q, r) = self.split(&ix, n);
+            return (whole.divided(n).plus(&q), r);
+        }
         if let Some(common) = [8, 4, 2]
             .into_iter()
-            .find(|c| n.is_multiple_of(*c) && ix.is_multiple(*c))
+            .find(|c| n.is_multiple_of(*c) && ix.terms_are_multiples(*c))
         {
-            let (q, r) = self.split(&ix.divided(common), n / common);
-            return (q, r.times(common));
+            let less = ix.offset() % common;
+            let (q, r) = self.split(&ix.minus_constant(less).divided(common), n / common);
+            return (q, r.times(common).plus_constant(less));
         }
         let (text, depth, most) = (ix.text(), ix.depth(), ix.range().1);
         let q = self.bind("n", &format!("{text} / {n}u"), depth);

@@ -123,7 +123,7 @@ impl Emitter<'_> {
     }
 
     /// The root's index of an element of the anchor.
-    fn forward(&mut self, step: &Step, anchor: Value, ix: &[Ix]) -> Vec<Ix> {
+    pub(super) fn forward(&mut self, step: &Step, anchor: Value, ix: &[Ix]) -> Vec<Ix> {
         let mut ix = ix.to_vec();
         let mut from = self.extents(anchor);
         for view in &step.views {

@@ -75,6 +75,27 @@ impl Ix {
         self.constant.is_multiple_of(n) && self.terms.iter().all(|(c, _)| c.is_multiple_of(n))
     }
 
+    /// The same of what depends on variables.
+    pub(super) fn terms_are_multiples(&self, n: u32) -> bool {
+        self.terms.iter().all(|(c, _)| c.is_multiple_of(n))
+    }
+
+    /// What does not depend on variables.
+    pub(super) fn offset(&self) -> u32 {
+        self.constant
+    }
+
+    /// The terms that are multiples of `n`, and the rest.
+    pub(super) fn whole(&self, n: u32) -> (Self, Self) {
+        let (whole, part): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(c, _)| c % n == 0);
+        let constant = self.constant % n;
+        let whole = Self {
+            terms: whole,
+            constant: self.constant - constant,
+        };
+        (whole, Self { terms: part, constant })
+    }
+
     /// Depth of the innermost scope it depends on.
     pub(super) fn depth(&self) -> usize {
         self.terms.iter().map(|(_, a)| a.depth).max().unwrap_or(0)
@@ -124,22 +145,8 @@ impl Ix {
 
     /// Quotient and remainder by `n` when both are sums again.
     pub(super) fn split(&self, n: u32) -> Option<(Self, Self)> {
-        let (whole, part): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(c, _)| c % n == 0);
-        let rest = Self {
-            terms: part,
-            constant: self.constant % n,
-        };
-        if rest.range().1 >= u64::from(n) {
-            return None;
-        }
-        let whole = whole.into_iter().map(|(c, a)| (c / n, a)).collect();
-        Some((
-            Self {
-                terms: whole,
-                constant: self.constant / n,
-            },
-            rest,
-        ))
+        let (whole, rest) = self.whole(n);
+        (rest.range().1 < u64::from(n)).then(|| (whole.divided(n), rest))
     }
 
     /// WGSL text, parenthesised where it is a sum or product.

@@ -58,6 +58,16 @@ pub(super) struct TileRow {
 }
 
 impl TileRow {
+    /// A row that is there.
+    pub(super) fn new(row: Row, lead: Vec<Ix>, m: Ix) -> Self {
+        Self {
+            row,
+            lead,
+            m,
+            guard: None,
+        }
+    }
+
     /// Index of its element of the first operand, or of the product.
     pub(super) fn index(&self, last: &Ix) -> Vec<Ix> {
         self.lead.iter().chain([&self.m, last]).cloned().collect()
@@ -91,7 +101,7 @@ impl Product {
 }
 
 impl Emitter<'_> {
-    fn product(&self, anchor: Value) -> Product {
+    pub(super) fn product(&self, anchor: Value) -> Product {
         let (a, b) = (self.g.args(anchor)[0], self.g.args(anchor)[1]);
         let (sa, sb) = (self.extents(a), self.extents(b));
         let r = sa.len();

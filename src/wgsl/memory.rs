@@ -50,6 +50,10 @@ impl Emitter<'_> {
         let at = sum(&address.text, &word);
         let text = match (lanes, part.as_constant()) {
             (4, _) => format!("{buffer}[{at}]"),
+            (_, Some(c)) if self.whole_words => {
+                let word = self.bind("w", &format!("{buffer}[{at}]"), depth);
+                format!("{}.{}", word.text, COMPONENTS[c as usize])
+            }
             (_, Some(c)) => format!("{buffer}[{at}].{}", COMPONENTS[c as usize]),
             (_, None) => format!("{buffer}[{at}][{}]", part.text()),
         };
@@ -74,6 +78,7 @@ impl Emitter<'_> {
 
     fn base(&mut self, place: Place, row: &Row) -> Base {
         match place {
+            Place::Home(Home::Registers) => unreachable!("a chain hands its rows on by itself"),
             Place::Home(Home::Slot { offset, stride }) => {
                 let first = row.local.times(small(stride)).plus_constant(small(offset));
                 Base {

@@ -5,6 +5,7 @@
 //! statements are hoisted through, [`program`] the frame of a kernel, [`library`] the functions of `shaders/`, [`scalar`]
 //! expressions without shapes.
 
+mod chain;
 mod check;
 mod emit;
 mod expr;

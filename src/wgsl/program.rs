@@ -85,9 +85,15 @@ pub(super) fn emit(
             g.ty(step.root),
             g.scope_of(step.anchor.unwrap_or(step.root))
         );
-        e.open();
-        e.step(&p, step);
-        e.close("");
+        // A chain is emitted where its last step stands.
+        if step.into.is_none() {
+            e.open();
+            match chain(group, step).as_slice() {
+                [alone] => e.step(&p, alone),
+                steps => e.chain(&p, steps),
+            }
+            e.close("");
+        }
         if group.steps.get(i + 1).is_some_and(|next| next.level != step.level) {
             e.line("workgroupBarrier();");
             if arena_is_read(g, partition, group, step.level) {
@@ -114,6 +120,16 @@ pub(super) fn emit(
         invocations: super::index::small(p.threads),
     };
     (kernel, text)
+}
+
+/// The steps of the chain that ends with `last`, in order.
+fn chain<'a>(group: &'a Group, last: &'a Step) -> Vec<&'a Step> {
+    let mut steps = vec![last];
+    while let Some(before) = group.steps.iter().find(|s| s.into == steps.last().map(|s| s.root)) {
+        steps.push(before);
+    }
+    steps.reverse();
+    steps
 }
 
 /// Columns of the matrix that a step multiplies by, if it is a matmul.

@@ -161,8 +161,13 @@ impl Emitter<'_> {
                 format!("unpack2x16float({at}.{}).{half}", COMPONENTS[c as usize / 2])
             }
             (_, None) => {
-                let p = part.text();
-                format!("half({at}[{p} >> 1u], {p})")
+                let (pair, half) = self.split(&part, 2);
+                let pair = self.bind("p", &format!("{at}[{}]", pair.text()), depth).text;
+                match half.as_constant() {
+                    Some(0) => format!("unpack2x16float({pair}).x"),
+                    Some(_) => format!("unpack2x16float({pair}).y"),
+                    None => format!("half({pair}, {})", half.text()),
+                }
             }
         };
         self.bind("v", &text, depth)

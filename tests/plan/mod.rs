@@ -205,6 +205,14 @@ fn the_plan_of_w2_does_a_fraction_of_its_arithmetic() {
         );
         assert!(flops.written_per_row >= 2.5 * planned, "w2 {name}: {flops:?}");
         assert!(dispatches(&bundle) <= 3, "w2 {name}");
+        // Between the layers of the attention lanes hand rows on: only the candidate's part lies in workgroup memory.
+        let options = Options {
+            profiles: vec![&Profile::SOFTWARE],
+            ..Options::new(Precision::F16)
+        };
+        let bundle = compile("w2", &graph, &weights, &options).unwrap();
+        let kernels = &bundle.manifest.variants[0].kernels;
+        assert_eq!((kernels.len(), kernels[0].workgroup_bytes), (2, 4 * 64), "w2 {name}");
     }
 }
 
