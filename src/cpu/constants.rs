@@ -3,6 +3,7 @@
 use super::Error;
 use super::batch::words as words_of;
 use super::lower::lower;
+use super::panels;
 use super::plan::{Crossing, Given, Plan, Source, Stage, Unit, Wanted};
 use super::program::Scratch;
 use super::run::index_error;
@@ -36,8 +37,8 @@ pub(super) fn give(plan: &mut Plan, v: Value, source: Source) -> usize {
     slot
 }
 
-/// Runs the constant stage. What strides on weights can say stays where it is, except the second operand of a product:
-/// row-major ones need no packing.
+/// Runs the constant stage. What strides on weights can say stays where it is, except second operands of products: they lie
+/// row-major, or in panels where nothing else reads them.
 pub(super) fn fold(plan: &mut Plan) -> Result<(), Error> {
     let mut values = plan.handed_on(Stage::CONSTANT);
     values.extend(plan.outputs(Stage::CONSTANT).into_iter().map(|(_, v)| v));
@@ -73,6 +74,29 @@ pub(super) fn fold(plan: &mut Plan) -> Result<(), Error> {
             give(plan, v, Source::Constant(words));
         }
     }
+    lay_in_panels(plan);
     plan.forget_folded();
     Ok(())
+}
+
+/// Copies matrices that are only multiplied by into panels.
+fn lay_in_panels(plan: &mut Plan) {
+    let constants = plan.nodes().map(|(v, _)| v);
+    let constants: Vec<Value> = constants
+        .filter(|v| plan.stages[v.index()] == Some(Stage::CONSTANT))
+        .collect();
+    for v in constants {
+        let Some(Given::Fixed(view)) = &plan.given[v.index()] else {
+            continue;
+        };
+        let Buffer::Slot(slot) = view.buffer else { continue };
+        let Source::Constant(words) = &plan.slots[slot].source else {
+            continue;
+        };
+        if plan.is_multiplied_by_alone(v) {
+            let laid = panels::lay(words, view);
+            give(plan, v, Source::Constant(laid));
+            plan.panels[v.index()] = true;
+        }
+    }
 }

@@ -206,7 +206,7 @@ impl Lowering<'_> {
                 let take = TakeAlong::new(&args[0], &args[1], home, *axis, origin);
                 self.instrs.push(Instr::TakeAlong(take));
             }
-            Op::MatMul => self.matmul(&args[0], &args[1], home),
+            Op::MatMul => self.matmul(&args[0], (&args[1], self.plan.panels[node.args[1].index()]), home),
             Op::Reduce(fold, axes) => {
                 let reduce = Reduce::new(*fold, node.ty.dtype, axes, &args[0], home);
                 self.instrs.push(Instr::Reduce(reduce));
@@ -234,7 +234,8 @@ impl Lowering<'_> {
         }
     }
 
-    pub(super) fn matmul(&mut self, a: &View, b: &View, y: &View) {
+    /// A product; the second operand may lie in panels.
+    pub(super) fn matmul(&mut self, a: &View, b: (&View, bool), y: &View) {
         // Blocks of rows run side by side; what waits for all of them has the threads to itself.
         let is_alone = self.stage.unit == Unit::Batch;
         self.instrs.push(Instr::MatMul(MatMul::new(a, b, y, is_alone)));

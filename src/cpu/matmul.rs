@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::lanes::{LANES, Lane};
 use super::memory::{Memory, Words};
+use super::panels::{ROWS_AT_ONCE, WIDTH};
 use super::view::{Buffer, Loops, View, collapse};
 
 /// A window that holds one matrix.
@@ -27,14 +28,16 @@ pub(super) struct MatMul {
     k: usize,
     a: Matrix,
     b: Matrix,
+    /// Whether the second operand lies in panels.
+    in_panels: bool,
     y: Matrix,
     /// Whether nothing else runs meanwhile.
     is_alone: bool,
 }
 
 impl MatMul {
-    /// `y [.., m, n] = a [.., m, k] b`, with `b` of rank 2 or with the leading axes of `a`.
-    pub(super) fn new(a: &View, b: &View, y: &View, is_alone: bool) -> Self {
+    /// `y [.., m, n] = a [.., m, k] b`, with `b` of rank 2 (then perhaps in panels) or with the leading axes of `a`.
+    pub(super) fn new(a: &View, (b, in_panels): (&View, bool), y: &View, is_alone: bool) -> Self {
         let lead = a.shape.len() - 2;
         let (m, k, n) = (a.shape[lead], a.shape[lead + 1], y.shape[lead + 1]);
         let mut batched = y.shape.clone();
@@ -65,7 +68,16 @@ impl MatMul {
             n,
             k,
             a: matrix(a, (m, k), row_a),
-            b: matrix(&b, (k, n), b.strides[lead]),
+            b: match in_panels {
+                false => matrix(&b, (k, n), b.strides[lead]),
+                true => Matrix {
+                    buffer: b.buffer,
+                    offset: b.offset,
+                    row: n.min(WIDTH),
+                    column: 1,
+                },
+            },
+            in_panels,
             y: matrix(y, (m, n), row_y),
             is_alone,
         }
@@ -120,10 +132,11 @@ impl MatMul {
             reaches(&self.a, m, k) <= a.len(),
             "the first operand is inside its buffer"
         );
-        assert!(
-            reaches(&self.b, k, n) <= b.len(),
-            "the second operand is inside its buffer"
-        );
+        let of_b = match self.in_panels {
+            true => k * n,
+            false => reaches(&self.b, k, n),
+        };
+        assert!(of_b <= b.len(), "the second operand is inside its buffer");
         assert!(
             reaches(&self.y, m, n) <= y.len() && matches!(y, Words::Own(_)),
             "the result is inside working memory"
@@ -139,31 +152,47 @@ impl MatMul {
             false => 1,
         };
         if parts == 1 {
-            self.part(&at, 0..m, 0..n);
+            self.columns(&at, 0..m, 0..n);
             return;
         }
-        let size = longer.div_ceil(parts).next_multiple_of(16);
+        let size = longer.div_ceil(parts).next_multiple_of(WIDTH);
         (0..parts).into_par_iter().for_each(|i| {
             let part = (i * size).min(longer)..((i + 1) * size).min(longer);
             match m >= n {
-                true => self.part(&at, part, 0..n),
-                false => self.part(&at, 0..m, part),
+                true => self.columns(&at, part, 0..n),
+                false => self.columns(&at, 0..m, part),
             }
         });
     }
 
-    /// Some rows and columns of a product.
+    /// Some rows of a product and some columns, which start with a panel.
+    fn columns(&self, at: &Pointers, rows: Range<usize>, columns: Range<usize>) {
+        if !self.in_panels {
+            let to = columns.start * self.b.column;
+            return self.part(at, rows, columns, (to, self.b.row));
+        }
+        for start in columns.clone().step_by(WIDTH) {
+            let width = WIDTH.min(self.n - start);
+            let panel = start..(start + width).min(columns.end);
+            for first in rows.clone().step_by(ROWS_AT_ONCE) {
+                let rows = first..(first + ROWS_AT_ONCE).min(rows.end);
+                self.part(at, rows, panel.clone(), (start * self.k, width));
+            }
+        }
+    }
+
+    /// Some rows and columns of a product. Of the second operand, where the columns begin and how far apart its rows are.
     #[allow(
         unsafe_code,
         reason = "`gemm` takes pointers; every element it touches is asserted to be inside"
     )]
-    fn part(&self, at: &Pointers, rows: Range<usize>, columns: Range<usize>) {
+    fn part(&self, at: &Pointers, rows: Range<usize>, columns: Range<usize>, (b, b_row): (usize, usize)) {
         if rows.is_empty() || columns.is_empty() {
             return;
         }
         let to = rows.start * self.y.row + columns.start * self.y.column;
-        // SAFETY: the assertions in `product`, the only caller, bound every read and write, for rows and columns are
-        // within the product's. The result lies in `Cell`s, which may be written through a shared reference; no other
+        // SAFETY: the assertions in `product`, from which all calls come, bound every read and write, for rows and columns are
+        // within the product's, and panels before the last one are of `WIDTH` columns. The result lies in `Cell`s, which may be written through a shared reference; no other
         // thread has them but those that `product` gives other rows or columns of it, and a program gives a result
         // elements that no operand has.
         unsafe {
@@ -178,9 +207,9 @@ impl MatMul {
                 at.a.add(rows.start * self.a.row),
                 stride(self.a.column),
                 stride(self.a.row),
-                at.b.add(columns.start * self.b.column),
+                at.b.add(b),
                 stride(self.b.column),
-                stride(self.b.row),
+                stride(b_row),
                 0.0,
                 1.0,
                 false,

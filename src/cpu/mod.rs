@@ -22,6 +22,7 @@ mod math;
 mod matmul;
 mod memory;
 mod names;
+mod panels;
 mod plan;
 mod pointwise;
 mod program;

@@ -105,6 +105,8 @@ pub(super) struct Plan {
     pub(super) chains: Vec<Option<Value>>,
     pub(super) slots: Vec<Slot>,
     pub(super) given: Vec<Option<Given>>,
+    /// Constant matrices that lie in panels ([`super::panels`]).
+    pub(super) panels: Vec<bool>,
 }
 
 impl Plan {
@@ -151,6 +153,7 @@ impl Plan {
             chains: vec![None; graph.len()],
             slots: Vec::new(),
             given: vec![None; graph.len()],
+            panels: vec![false; graph.len()],
         };
         plan.find_chains();
         Ok(plan)
@@ -173,6 +176,17 @@ impl Plan {
     /// Whether a value is the second operand of a product.
     pub(super) fn is_multiplied_by(&self, v: Value) -> bool {
         self.nodes().any(|(_, n)| n.op == Op::MatMul && n.args[1] == v)
+    }
+
+    /// Whether a constant is a matrix that batches read as the second operand of products, and no other way.
+    pub(super) fn is_multiplied_by_alone(&self, v: Value) -> bool {
+        let is_read = |n: &Node| n.args.contains(&v);
+        let multiplied = |n: &Node| n.op == Op::MatMul && n.args[1] == v && n.args[0] != v;
+        let later = |(r, n): &(Value, &Node)| self.stages[r.index()] > Some(Stage::CONSTANT) && is_read(n);
+        self.graph.shape(v).rank() == 2
+            && self.is_multiplied_by(v)
+            && self.nodes().filter(later).all(|(_, n)| multiplied(n))
+            && self.graph.outputs.iter().all(|(_, output)| *output != v)
     }
 
     /// Lets go of weights that only the constant stage has read.

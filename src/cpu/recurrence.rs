@@ -27,7 +27,7 @@ impl Lowering<'_> {
         let mut h = gru.h0.clone();
         for t in 0..gru.steps {
             let next = y.at(gru.time, t);
-            self.matmul(&gru.matrix(&h), gru.w, &gru.matrix(&product));
+            self.matmul(&gru.matrix(&h), (gru.w, false), &gru.matrix(&product));
             let mut step = Step::new(&gru, t, &h, &product);
             step.next_state();
             self.pointwise(step.tape, &next);
@@ -48,7 +48,7 @@ impl Lowering<'_> {
             let h = t
                 .checked_sub(1)
                 .map_or_else(|| gru.h0.clone(), |before| hs.at(gru.time, before));
-            self.matmul(&gru.matrix(&h), gru.w, &gru.matrix(&product));
+            self.matmul(&gru.matrix(&h), (gru.w, false), &gru.matrix(&product));
             let part = |t: usize, i: usize| y.at(gru.time, t).sliced(gru.time, i * size, 1, size);
             let later = (t + 1 < gru.steps).then(|| part(t + 1, 4));
             let dh = [Some(dhs.at(gru.time, t)), later];
@@ -72,7 +72,7 @@ impl Lowering<'_> {
                 self.copy(part(t, from), &through.sliced(gru.time, to * size, 1, size));
             }
             let transposed = gru.w.permuted(&[1, 0]);
-            self.matmul(&gru.matrix(&through), &transposed, &gru.matrix(&passed));
+            self.matmul(&gru.matrix(&through), (&transposed, false), &gru.matrix(&passed));
             let mut tape = Tape::default();
             let (own, passed) = (tape.load(part(t, 4)), tape.load(passed.clone()));
             tape.apply(float(Binary::Add), &[own, passed]);
