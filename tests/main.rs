@@ -28,6 +28,7 @@ mod logs;
 #[cfg(all(feature = "data", feature = "train"))]
 mod loops;
 mod losses;
+mod matrices;
 mod models;
 mod nn;
 mod ops;

@@ -4,19 +4,20 @@ use half::f16;
 use loopfm::bundle::{Layout, Storage, StoredTensor, repack, repacked_words};
 use loopfm::tensor::{Data, HostTensor};
 
-const LAYOUTS: [Layout; 6] = [
+const LAYOUTS: [Layout; 7] = [
     Layout::Words,
     Layout::Halves,
     Layout::RowsWords,
     Layout::RowsHalves,
     Layout::BlocksHalves,
     Layout::BlocksWords,
+    Layout::SquaresHalves,
 ];
 
 /// Elements per 16-byte word.
 fn lanes(layout: Layout) -> usize {
     match layout {
-        Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => 8,
+        Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves | Layout::SquaresHalves => 8,
         Layout::Words | Layout::RowsWords | Layout::BlocksWords => 4,
     }
 }
@@ -29,6 +30,10 @@ fn source(layout: Layout, k: usize, n: usize, w: usize, e: usize) -> Option<(usi
         Layout::RowsWords | Layout::RowsHalves => (i / n.next_multiple_of(8), i % n.next_multiple_of(8)),
         Layout::BlocksHalves => blocks(k, w, e),
         Layout::BlocksWords => blocks(k, w / 2, w % 2 * 4 + e),
+        Layout::SquaresHalves => {
+            let (square, within, high) = (i / 256, i % 256, k.div_ceil(16));
+            (16 * (square % high) + within / 16, 16 * (square / high) + within % 16)
+        }
     };
     (row < k && column < n).then_some((row, column))
 }

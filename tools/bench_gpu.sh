@@ -12,7 +12,7 @@ Writes REPORT (default target/bench-gpu.txt) as it goes:
   2. W1 with 4,096 rows and W2 with 500 candidates of one user, each kernel where a GPU tells
   3. extraction by a foundation model, ids in and embeddings out on the host: W1 with 65,536 rows, examples a second
   4. where a Python with PyTorch sees CUDA: its rate of products in half precision, and W1 and W2 beside it (tools/bench_peers)
-  5. the batches of 2 by every variant
+  5. the batches of 2 by every variant, cooperative matrices where the adapter has them; before 4, what --tune makes of it
 
 LOOPFM_BIN names a folder that has `loopfm` and `bench-peer`; without it they are built, which the nine minutes do not count.
 LOOPFM_PYTHON names the Python (default python3). LOOPFM_SECONDS is how long it may take (default 520).
@@ -66,6 +66,11 @@ if ! grep -qE '\((discrete|integrated|virtual)' <<<"$adapters"; then
     profile=
 fi
 
+# Models without wide layers have no such variant, and say so.
+matrices=
+if grep -q 'matrices 16x16' <<<"$adapters"; then matrices=matrix/native; fi
+if grep -qE 'matrices (16x16 )?8x8' <<<"$adapters"; then matrices="$matrices matrix-8/native"; fi
+
 echo "== self-tests and goldens"
 for model in kuairand-din kuairand-dcnv2; do
     for precision in f16 f32; do
@@ -91,6 +96,16 @@ batches
 echo "== extraction"
 loopfm bench "$work/w1.loopfm" --device gpu --rows "$extraction" --duration 5 --iterations 3 --warmup 1
 
+echo "== tuned: every variant's outputs compared with the CPU's, then timed"
+if [ -n "$profile" ]; then
+    for rows in 4096 "$extraction"; do
+        loopfm bench "$work/w1.loopfm" --device gpu --rows "$rows" --duration 2 --iterations 3 --warmup 1 --tune
+    done
+    loopfm bench "$work/w2.loopfm" --device gpu --rows 500 --duration 2 --iterations 3 --tune
+else
+    echo "no: a software adapter alone"
+fi
+
 echo "== beside PyTorch on CUDA"
 if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     step "$python" tools/bench_peers/cuda_rate.py
@@ -99,6 +114,7 @@ else
     echo "no: \`$python\` has no PyTorch, or PyTorch no CUDA"
 fi
 echo "== batches, every variant"
+for variant in $matrices; do loopfm bench "$work/w1.loopfm" --device gpu --rows 4096 --duration 2 --iterations 3 --warmup 1 $profile --variant "$variant"; done
 for variant in $variants; do batches --variant "$variant"; done
 echo "== took $SECONDS s"
 exit "$failed"

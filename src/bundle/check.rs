@@ -99,7 +99,10 @@ fn placed(b: &Bundle, variant: &Variant, p: &Placement) -> Result<(), Error> {
             p.tensor
         ))
     })?;
-    let halves = matches!(p.layout, Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves);
+    let halves = matches!(
+        p.layout,
+        Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves | Layout::SquaresHalves
+    );
     if halves && matches!(tensor.storage, Storage::I32 | Storage::Bool) {
         return Err(inconsistent(format!(
             "weight `{}` is no float and cannot lie in halves",

@@ -163,6 +163,9 @@ pub struct Needs {
     pub f16: bool,
     /// An exact subgroup size, where lanes exchange values.
     pub subgroup: Option<u32>,
+    /// Edge of cooperative matrices of halves that are summed in f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<u32>,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
     /// Invocations per workgroup.
@@ -238,6 +241,9 @@ pub enum Layout {
     BlocksHalves,
     /// The same blocks in f32, each lane's 8 columns as two consecutive words.
     BlocksWords,
+    /// Matrix in squares of 16 k by 16 n, f16, each row-major: element `(n / 16 * K16 + k / 16) * 256 + k % 16 * 16 + n % 16`;
+    /// zero-padded to whole squares; `K16 = ceil(k / 16)`.
+    SquaresHalves,
 }
 
 /// One dispatch.

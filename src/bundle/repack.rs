@@ -54,14 +54,15 @@ impl Matrix {
     /// Elements, padding included, and whether they are halves.
     fn padded(&self, layout: Layout) -> (usize, bool) {
         let rows = self.k * self.n.next_multiple_of(8);
-        let blocks = self.n.div_ceil(16) * self.k.div_ceil(4) * BLOCK;
+        let blocks = |high: usize| self.n.div_ceil(16) * self.k.div_ceil(high) * high * 16;
         match layout {
             Layout::Words => (self.len().next_multiple_of(4), false),
             Layout::Halves => (self.len().next_multiple_of(8), true),
             Layout::RowsWords => (rows, false),
             Layout::RowsHalves => (rows, true),
-            Layout::BlocksHalves => (blocks, true),
-            Layout::BlocksWords => (blocks, false),
+            Layout::BlocksHalves => (blocks(4), true),
+            Layout::BlocksWords => (blocks(4), false),
+            Layout::SquaresHalves => (blocks(16), true),
         }
     }
 
@@ -71,15 +72,16 @@ impl Matrix {
             Layout::Words | Layout::Halves => k * self.n + n,
             Layout::RowsWords | Layout::RowsHalves => k * self.n.next_multiple_of(8) + n,
             // A block is 4 rows of 16 columns; lane `2 (k % 4) + n % 16 / 8` holds 8 columns, so it is row-major.
-            Layout::BlocksHalves | Layout::BlocksWords => {
-                (n / 16 * self.k.div_ceil(4) + k / 4) * BLOCK + k % 4 * 16 + n % 16
-            }
+            Layout::BlocksHalves | Layout::BlocksWords => self.in_blocks(4, k, n),
+            Layout::SquaresHalves => self.in_blocks(16, k, n),
         }
     }
-}
 
-/// Elements of a block of 4 by 16.
-const BLOCK: usize = 64;
+    /// The place of an element in blocks of so many rows by 16 columns.
+    fn in_blocks(&self, high: usize, k: usize, n: usize) -> usize {
+        (n / 16 * self.k.div_ceil(high) + k / high) * high * 16 + k % high * 16 + n % 16
+    }
+}
 
 /// 16-byte words that `rows` of the leading axis take; `None` when a tensor of this shape has no such rows.
 #[must_use]

@@ -42,6 +42,8 @@ mod list {
         /// Least and greatest size.
         subgroups: Option<(u32, u32)>,
         timestamps: bool,
+        /// Edges of cooperative matrices of halves summed in f32.
+        matrices: Vec<u32>,
         binding_bytes: u64,
         buffer_bytes: u64,
         workgroup_bytes: u32,
@@ -61,6 +63,7 @@ mod list {
                 packed_f16: r.packed_f16,
                 subgroups: r.subgroups,
                 timestamps: r.timestamps,
+                matrices: r.matrices,
                 binding_bytes: r.binding_bytes,
                 buffer_bytes: r.buffer_bytes,
                 workgroup_bytes: r.workgroup_bytes,
@@ -92,9 +95,13 @@ mod list {
                 "{}: {} ({}, {}), {}",
                 self.index, self.name, self.kind, self.backend, self.driver
             )?;
+            let matrices = match &self.matrices[..] {
+                [] => "no".into(),
+                edges => edges.iter().map(|e| format!("{e}x{e}")).collect::<Vec<_>>().join(" "),
+            };
             writeln!(
                 f,
-                "   f16 {}, packed f16 {}, subgroups {subgroups}, timestamps {}",
+                "   f16 {}, packed f16 {}, subgroups {subgroups}, timestamps {}, matrices {matrices}",
                 has(self.f16),
                 has(self.packed_f16),
                 has(self.timestamps)

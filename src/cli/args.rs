@@ -279,8 +279,9 @@ pub(super) struct DeviceArgs {
 #[derive(Debug, Args)]
 pub(super) struct TuneArgs {
     /// On a GPU: before anything else, compare the outputs of each set of kernels with the CPU's, time those that are right
-    /// on batches of this size, and run the fastest. What was found is kept in DIR, or in that of --pipelines, and not
-    /// measured again on the same adapter and driver.
+    /// on batches of this size, and run the fastest; sets that multiply cooperative matrices, which wgpu counts as
+    /// experimental, are among them. What was found is kept in DIR, or in that of --pipelines, and not measured again on
+    /// the same adapter and driver.
     #[cfg(feature = "gpu")]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     pub(super) tune: Option<Option<PathBuf>>,

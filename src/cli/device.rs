@@ -9,7 +9,8 @@ use super::args::{DeviceArg, DeviceArgs, TuneArgs};
 use super::report::Error;
 use super::words;
 use crate::bundle::Bundle;
-use crate::run::{AdapterQuery, Options, VariantChoice};
+use crate::fuse::Profile;
+use crate::run::{AdapterQuery, DeviceOptions, Options, VariantChoice};
 use crate::session::{DeviceChoice, Session, SessionOptions};
 use crate::tensor::Sizes;
 #[cfg(feature = "gpu")]
@@ -55,8 +56,17 @@ pub(super) fn options(bundle: &Bundle, args: &DeviceArgs) -> Result<SessionOptio
             pipelines: args.pipelines.clone(),
             ..Options::default()
         },
-        ..SessionOptions::default()
+        gpu: DeviceOptions {
+            matrices: asks_for_matrices(args),
+            ..DeviceOptions::default()
+        },
     })
+}
+
+/// Whether the set of kernels that is asked for by name multiplies cooperative matrices.
+fn asks_for_matrices(args: &DeviceArgs) -> bool {
+    let profile = args.variant.as_ref().and_then(|v| v.0.profile.as_deref());
+    Profile::ON_REQUEST.iter().any(|p| profile == Some(p.name))
 }
 
 /// Opens a session as the flags say.
@@ -83,7 +93,8 @@ pub(super) fn open_tuned(
         folder: folder.clone().or_else(|| args.pipelines.clone()),
         ..Tuning::new(sizes)
     };
-    let options = options(bundle, args)?;
+    let mut options = options(bundle, args)?;
+    options.gpu.matrices = true;
     let start = Instant::now();
     let (session, tuned) = tune::open(bundle, &options, &tuning)?;
     let mut place = place(&session, start.elapsed());

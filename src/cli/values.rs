@@ -59,7 +59,7 @@ impl FromStr for VariantArg {
 
 pub(super) fn profile(name: &str) -> Result<&'static Profile, String> {
     Profile::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Profile::ALL.iter().map(|p| p.name).collect();
+        let known: Vec<&str> = Profile::ALL.iter().chain(Profile::ON_REQUEST).map(|p| p.name).collect();
         format!("profiles are {}", known.join(", "))
     })
 }

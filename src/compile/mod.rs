@@ -49,7 +49,7 @@ impl Options {
         };
         Self {
             precision,
-            profiles: Profile::ALL.iter().collect(),
+            profiles: Profile::ALL.iter().chain(Profile::ON_REQUEST).collect(),
             rungs,
             fusion: Fusion::Full,
             simplify: true,
@@ -196,7 +196,9 @@ fn build(
             .iter()
             .filter(|r| !(profile.software && **r == Rung::Native))
         {
-            let (variant, shaders) = variant(g, &parts, profile, *rung, &stored, options)?;
+            let Some((variant, shaders)) = variant(g, &parts, profile, *rung, &stored, options)? else {
+                continue;
+            };
             for (s, kernel) in shaders.iter().zip(&variant.kernels) {
                 observe(
                     &format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(),
@@ -235,6 +237,7 @@ fn build(
     Ok((bundle, counts))
 }
 
+/// Kernels for a profile; `None` where it relies on squares that the model's products do not make.
 fn variant(
     g: &Graph,
     parts: &Partition,
@@ -242,18 +245,29 @@ fn variant(
     rung: Rung,
     stored: &IndexMap<String, StoredTensor>,
     options: &Options,
-) -> Result<(Variant, Vec<Shader>), CompileError> {
+) -> Result<Option<(Variant, Vec<Shader>)>, CompileError> {
     let half = |name: &str| {
         stored
             .get(name)
             .is_some_and(|t| t.storage == crate::bundle::Storage::F16)
     };
-    let memory = Memory::plan(g, &parts.rows, rung, profile.blocks, &half, options.buffer_bytes)?;
+    let memory = Memory::plan(g, &parts.rows, rung, profile, &half, options.buffer_bytes)?;
+    let squares = matches!(profile.scheme, Scheme::Matrices(_));
+    if squares && !memory.has_squares() {
+        return Ok(None);
+    }
     let shaders = wgsl::emit(g, parts, profile, &memory)?;
+    if squares && !shaders.iter().any(Shader::multiplies_squares) {
+        return Ok(None);
+    }
     let mut needs = Needs {
         software: profile.software,
         f16: rung == Rung::Native,
         subgroup: (profile.scheme == Scheme::Lanes).then_some(LANES as u32),
+        matrix: match profile.scheme {
+            Scheme::Matrices(edge) => u32::try_from(edge).ok(),
+            Scheme::Lanes | Scheme::Tiles => None,
+        },
         ..Needs::default()
     };
     needs.binding_bytes = memory.shards.iter().max().map_or(0, |w| w * 16);
@@ -298,7 +312,7 @@ fn variant(
         status: memory.table_names(g),
         kernels,
     };
-    Ok((variant, shaders))
+    Ok(Some((variant, shaders)))
 }
 
 fn planned_flops(v: &Variant) -> (f64, f64) {

@@ -8,6 +8,9 @@ pub enum Scheme {
     /// A workgroup is one subgroup of [`LANES`]. Each lane has rows of its own, loads weights that no other lane loads and
     /// hands them round: where a load costs more than the products it feeds, it is shared by all lanes.
     Lanes,
+    /// Wide layers are multiplied by the lanes of a subgroup together, in squares of this edge, of halves summed in f32; the
+    /// rest as under [`Self::Tiles`].
+    Matrices(usize),
 }
 
 /// Lanes of a subgroup under [`Scheme::Lanes`].
@@ -103,8 +106,29 @@ impl Profile {
         ..Self::SOFTWARE
     };
 
+    /// A GPU that multiplies squares of 16 by 16.
+    pub const MATRIX: Self = Self {
+        name: "matrix",
+        scheme: Scheme::Matrices(16),
+        rows: 64,
+        // The rest of 32 KiB is for operands and sums on their way.
+        workgroup_bytes: 10 << 10,
+        ..Self::DISCRETE
+    };
+
+    /// A GPU that multiplies squares of 8 by 8.
+    pub const MATRIX_8: Self = Self {
+        name: "matrix-8",
+        scheme: Scheme::Matrices(8),
+        ..Self::MATRIX
+    };
+
     /// All profiles of bundles, most demanding first.
     pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::PORTABLE];
+
+    /// Profiles of those models alone that have wide layers: what they rely on, few devices offer, and none without being
+    /// asked.
+    pub const ON_REQUEST: &'static [Self] = &[Self::MATRIX, Self::MATRIX_8];
 
     /// Rows and columns that a lane accumulates in a matmul of so many rows and columns: as few tiles as may be, all about
     /// equally full.
@@ -122,6 +146,6 @@ impl Profile {
     /// The profile of a name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        Self::ALL.iter().find(|p| p.name == name)
+        Self::ALL.iter().chain(Self::ON_REQUEST).find(|p| p.name == name)
     }
 }

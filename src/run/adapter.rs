@@ -31,6 +31,8 @@ pub struct AdapterReport {
     pub subgroups: Option<(u32, u32)>,
     /// Whether kernels can be timed.
     pub timestamps: bool,
+    /// Edges of cooperative matrices of halves that are summed in f32, greatest first.
+    pub matrices: Vec<u32>,
 }
 
 impl AdapterReport {
@@ -50,6 +52,7 @@ impl AdapterReport {
             packed_f16: flags(adapter).contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32),
             subgroups: Some((info.subgroup_min_size, info.subgroup_max_size)),
             timestamps: false,
+            matrices: edges(&adapter.cooperative_matrix_properties()),
         };
         report.limit(&adapter.limits(), adapter.features());
         report
@@ -67,7 +70,24 @@ impl AdapterReport {
         if !features.contains(wgpu::Features::SUBGROUP) {
             self.subgroups = None;
         }
+        if !self.f16 || self.subgroups.is_none() || !features.contains(MATRICES) {
+            self.matrices.clear();
+        }
     }
+}
+
+/// The feature that kernels with cooperative matrices need.
+pub(super) const MATRICES: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+
+/// Edges of squares that kernels are written for, of what an adapter multiplies.
+fn edges(entries: &[wgpu::CooperativeMatrixProperties]) -> Vec<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let serves = |edge: &u32| {
+        entries
+            .iter()
+            .any(|e| [e.m_size, e.n_size, e.k_size] == [*edge; 3] && e.ab_type == F16 && e.cr_type == F32)
+    };
+    [16, 8].into_iter().filter(serves).collect()
 }
 
 fn kind(of: wgpu::DeviceType) -> AdapterKind {
@@ -127,4 +147,37 @@ pub(super) fn choose(query: &AdapterQuery) -> Result<wgpu::Adapter, Error> {
             .join(", "),
         found: names,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu::CooperativeScalarType::{self as Scalar, F16, F32};
+
+    fn entry(sizes: [u32; 3], ab_type: Scalar, cr_type: Scalar) -> wgpu::CooperativeMatrixProperties {
+        let [m_size, n_size, k_size] = sizes;
+        wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        }
+    }
+
+    #[test]
+    fn squares_of_halves_summed_in_f32_serve_and_nothing_else() {
+        assert_eq!(edges(&[]), [0; 0]);
+        let wrong = [
+            entry([16; 3], F16, F16),
+            entry([16; 3], F32, F32),
+            entry([16, 16, 8], F16, F32),
+            entry([32; 3], F16, F32),
+        ];
+        assert_eq!(edges(&wrong), [0; 0]);
+        let eight = entry([8; 3], F16, F32);
+        assert_eq!(edges(&[wrong[0], eight]), [8]);
+        assert_eq!(edges(&[eight, entry([16; 3], F16, F32)]), [16, 8]);
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::bundle::Rung;
 
-use super::adapter::{AdapterReport, choose};
+use super::adapter::{AdapterReport, MATRICES, choose};
 use super::{AdapterQuery, DeviceOptions, Error, LimitsChoice, selftest};
 
 /// An adapter opened for work. Shared by all runtimes on it and by all threads.
@@ -24,6 +24,8 @@ pub struct Device {
     probes: [OnceLock<Result<(), Error>>; 3],
     /// Outcome of the self-test of lanes that exchange values.
     lanes: OnceLock<Result<(), Error>>,
+    /// Outcome of the self-test of squares with edges of 16 and 8.
+    matrices: [OnceLock<Result<(), Error>>; 2],
 }
 
 /// What the driver has said of itself.
@@ -57,6 +59,7 @@ impl Device {
             | wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::PIPELINE_CACHE;
         features.set(wgpu::Features::SHADER_F16, !options.forbid_f16);
+        features.set(MATRICES, options.matrices && !report.matrices.is_empty());
         let features = features & adapter.features();
         let limits = match options.limits {
             LimitsChoice::Adapter => adapter.limits(),
@@ -67,6 +70,7 @@ impl Device {
             label: Some("loopfm"),
             required_features: features,
             required_limits: limits,
+            experimental_features: experimental(features),
             ..Default::default()
         }))
         .map_err(|e| Error::NoDevice {
@@ -90,6 +94,7 @@ impl Device {
             timeout: options.timeout,
             probes: Default::default(),
             lanes: OnceLock::new(),
+            matrices: Default::default(),
         })
     }
 
@@ -126,6 +131,22 @@ impl Device {
     /// What went wrong.
     pub fn probe_lanes(&self) -> Result<(), Error> {
         self.lanes.get_or_init(|| selftest::run_lanes(self)).clone()
+    }
+
+    /// Whether cooperative matrices of this edge multiply as kernels expect; tried once, and only for kernels that use them.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn probe_matrices(&self, edge: u32) -> Result<(), Error> {
+        let once = &self.matrices[usize::from(edge != 16)];
+        once.get_or_init(|| selftest::run_matrices(self, edge)).clone()
+    }
+
+    /// Plays a device that multiplies matrices of this edge, with this outcome of its self-test.
+    #[cfg(test)]
+    pub(crate) fn play_matrices(&mut self, edge: u32, outcome: Result<(), Error>) {
+        self.report.matrices = vec![edge];
+        self.matrices[usize::from(edge != 16)] = OnceLock::from(outcome);
     }
 
     /// Does some wgpu calls; whatever wgpu has to say about them becomes an error.
@@ -234,6 +255,22 @@ impl Device {
             seconds: self.timeout.as_secs(),
         }
     }
+}
+
+#[allow(
+    unsafe_code,
+    reason = "wgpu asks whoever uses what it calls experimental to know that it is"
+)]
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if !features.intersects(wgpu::Features::all_experimental_mask()) {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: of the experimental features only cooperative matrices are ever asked for, where the caller did
+    // (`DeviceOptions::matrices`), who then vouches for the kernels. They let shaders do more; no call of wgpu's changes.
+    // What wgpu does not check of them is how far a square reaches beyond the element that it starts at: every square that
+    // our generator writes lies whole within memory that is padded to whole squares, at indices below bounds known when it
+    // writes them, never at one that data decide.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 /// A mapping under way.

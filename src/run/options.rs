@@ -65,6 +65,10 @@ pub struct DeviceOptions {
     pub limits: LimitsChoice,
     /// Pretend that shaders cannot `enable f16`.
     pub forbid_f16: bool,
+    /// Ask for cooperative matrices, where the adapter has them: without, variants that need them are passed over. wgpu
+    /// counts them as experimental and does not check how far a kernel's squares reach: for bundles whose maker is
+    /// trusted.
+    pub matrices: bool,
     /// How long one submission may take before it counts as hung.
     pub timeout: Duration,
 }
@@ -74,6 +78,7 @@ impl Default for DeviceOptions {
         Self {
             limits: LimitsChoice::Adapter,
             forbid_f16: false,
+            matrices: false,
             timeout: Duration::from_secs(120),
         }
     }

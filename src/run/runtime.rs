@@ -107,6 +107,9 @@ impl Runtime {
         if variant.needs.subgroup.is_some() {
             device.probe_lanes()?;
         }
+        if let Some(edge) = variant.needs.matrix {
+            device.probe_matrices(edge)?;
+        }
         let layout = Layout::new(device, &bundle.manifest, variant, options.capacity)?;
         let arenas = Arenas::new(device, &layout, weights::upload(device, variant, bundle)?)?;
         let pipelines = match &options.pipelines {
@@ -194,6 +197,9 @@ fn unfit(device: &AdapterReport, variant: &Variant, choice: &VariantChoice) -> O
     }
     if let Some(size) = needs.subgroup.filter(|&n| device.subgroups != Some((n, n))) {
         missing.push(format!("subgroups are not always {size} lanes"));
+    }
+    if let Some(edge) = needs.matrix.filter(|edge| !device.matrices.contains(edge)) {
+        missing.push(format!("no cooperative matrices of {edge}x{edge} halves summed in f32"));
     }
     // A manifest may understate its needs, and wgpu does not check workgroup memory.
     let most = |of: fn(&Kernel) -> u32, stated: u32| variant.kernels.iter().map(of).fold(stated, u32::max);

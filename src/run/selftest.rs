@@ -43,6 +43,38 @@ pub(super) fn run_lanes(device: &Device) -> Result<(), Error> {
     }
 }
 
+/// Tries what kernels rely on that multiply cooperative matrices of this edge.
+pub(super) fn run_matrices(device: &Device, edge: u32) -> Result<(), Error> {
+    let (m, k, n) = (64, 32, 16);
+    // Small integers: every sum is exact in any order.
+    let number = |i: usize| (i.wrapping_mul(0x9e37_79b1) >> 7) % 15;
+    let numbers: Vec<f32> = (0..m * k + k * n).map(|i| number(i) as f32 - 7.0).collect();
+    let (a, b) = numbers.split_at(m * k);
+    let product = |i: usize| -> f32 { (0..k).fold(0.0, |sum, j| sum + a[i / n * k + j] * b[j * n + i % n]) };
+    let halves: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
+    let input: Vec<u32> = bytemuck::pod_collect_to_vec(&halves);
+    let seen = probe(device, &matrices_text(edge), &input, m * n, 1)?;
+    let pairs = seen.iter().enumerate().map(|(i, seen)| (*seen, product(i).to_bits()));
+    match pairs.into_iter().find(|(seen, expected)| seen != expected) {
+        None => Ok(()),
+        Some((seen, expected)) => Err(failed(&format!("a product of {edge}x{edge} matrices"), seen, expected)),
+    }
+}
+
+/// The kernel that multiplies cooperative matrices of this edge.
+fn matrices_text(edge: u32) -> String {
+    let text = include_str!("../../shaders/selftest_matrices.wgsl");
+    if edge == 16 {
+        return text.to_owned();
+    }
+    // Lines of B and of the product stay 16 long.
+    text.replace("16x16", &format!("{edge}x{edge}"))
+        .replace("64u / 16u", &format!("64u / {edge}u"))
+        .replace("strip * 16u", &format!("strip * {edge}u"))
+        .replace("column += 16u", &format!("column += {edge}u"))
+        .replace("k += 16u", &format!("k += {edge}u"))
+}
+
 fn core(device: &Device) -> Result<(), Error> {
     // Small integers: every sum below is exact in any order.
     let numbers: Vec<f32> = (0u8..64).map(|i| f32::from(i % 7) - 3.0).collect();

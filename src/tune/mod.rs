@@ -115,7 +115,8 @@ pub enum Verdict {
 }
 
 /// Opens a session as [`Session::open`] does, with the variant that is fastest on the device and right. What ran before
-/// on this device for such batches is not measured again. On the CPU executor there is nothing to choose.
+/// on this device for such batches is not measured again. On the CPU executor there is nothing to choose. Variants that
+/// multiply cooperative matrices are candidates where [`crate::run::DeviceOptions::matrices`] asks for them.
 ///
 /// # Errors
 /// As [`Session::open`]; [`Error::NoVariant`] where no variant's outputs are right.

@@ -25,7 +25,10 @@ pub fn module(kernel: &str, wgsl: &str) -> Result<(naga::Module, ModuleInfo), Re
         wgsl: wgsl.to_owned(),
     };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| rejected(e.emit_to_string(wgsl)))?;
-    let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = Capabilities::SHADER_FLOAT16
+        | Capabilities::SUBGROUP
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::COOPERATIVE_MATRIX;
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| rejected(e.emit_to_string(wgsl)))?;

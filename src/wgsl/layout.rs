@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::index::small;
 use super::weights::Weight;
 use crate::bundle::{Layout, Linear, Placement, Rung, Slot, Space};
+use crate::fuse::{Profile, Scheme};
 use crate::ir::rows::{RowInfo, RowSpace};
 use crate::ir::{Graph, Op, Value};
 use crate::tensor::{DType, Sizes};
@@ -45,7 +46,7 @@ pub struct LayoutError {
 }
 
 impl Memory {
-    /// Lays out all live weights and inputs, those of matmuls in blocks if so asked. `halves` says which weights are stored
+    /// Lays out all live weights and inputs, those of matmuls as the profile has them. `halves` says which weights are stored
     /// in f16.
     ///
     /// # Errors
@@ -54,7 +55,7 @@ impl Memory {
         g: &Graph,
         rows: &[RowInfo],
         rung: Rung,
-        blocks: bool,
+        profile: &Profile,
         halves: &dyn Fn(&str) -> bool,
         buffer_bytes: u64,
     ) -> Result<Self, LayoutError> {
@@ -74,8 +75,12 @@ impl Memory {
                 let half = ty.dtype == DType::F32 && halves(name) && rung != Rung::F32;
                 let matrix = products.contains(&v) || units.contains(&v);
                 let line = shape.last().copied().unwrap_or(1);
-                let blocks = blocks && line >= 16 && products.contains(&v);
+                let blocks = profile.blocks && line >= 16 && products.contains(&v);
+                // In squares where there are enough of them for cooperative matrices.
+                let squares = matches!(profile.scheme, Scheme::Matrices(_)) && rung == Rung::Native;
+                let squares = squares && products.contains(&v) && shape.len() == 2 && shape.iter().all(|n| *n >= 64);
                 let layout = match (half, matrix && line > 1) {
+                    (true, true) if squares => Layout::SquaresHalves,
                     (true, true) if blocks => Layout::BlocksHalves,
                     (false, true) if blocks => Layout::BlocksWords,
                     (true, true) => Layout::RowsHalves,
@@ -202,6 +207,12 @@ impl Memory {
         self.tables.iter().map(name).collect()
     }
 
+    /// Whether some weights lie in squares.
+    #[must_use]
+    pub fn has_squares(&self) -> bool {
+        self.weights.values().any(|w| w.layout == Layout::SquaresHalves)
+    }
+
     /// Lines of a weight that a whole pass over it reads, in bytes.
     pub(super) fn weight_bytes(&self, v: Value) -> u64 {
         self.weights
@@ -214,7 +225,7 @@ impl Memory {
 fn splittable(layout: Layout) -> Layout {
     match layout {
         Layout::Words | Layout::RowsWords | Layout::BlocksWords => Layout::RowsWords,
-        Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => Layout::RowsHalves,
+        Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves | Layout::SquaresHalves => Layout::RowsHalves,
     }
 }
 

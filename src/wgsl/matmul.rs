@@ -4,7 +4,7 @@
 //! tile's tail is the step's epilogue. Where the second operand is the same for all rows, a tile's rows come from
 //! anywhere in the workgroup's tile of rows; where it is the row's own, they come from one row.
 //!
-//! How the second operand reaches the invocations is the profile's scheme: [`super::tiles`] or [`super::lanes`].
+//! How the second operand reaches the invocations is the profile's scheme: [`super::tiles`], [`super::lanes`] or [`super::matrices`].
 
 use super::emit::{Emitter, Row};
 use super::index::{Ix, small};
@@ -76,7 +76,7 @@ impl TileRow {
 
 impl Product {
     /// How its rows lie in a workgroup of `tile` rows of its space.
-    fn blocks(&self, tile: usize) -> Blocks {
+    pub(super) fn blocks(&self, tile: usize) -> Blocks {
         let lead: usize = self.lead.iter().product();
         // Matrices that differ along the leading axes, or between rows, keep a tile's rows together.
         let lead_outside = self.b_has_lead && lead > 1;
@@ -121,6 +121,9 @@ impl Emitter<'_> {
     pub(super) fn matmul(&mut self, p: &Program, step: &Step, anchor: Value) {
         let x = self.product(anchor);
         let blocks = x.blocks(p.tile);
+        if self.matmul_in_squares(p, step, anchor, &x, &blocks) {
+            return;
+        }
         let t = lanes::tile(p, &x, &blocks).unwrap_or_else(|| tiles::tile(p, &x, &blocks));
         let columns = if t.lanes == 1 { 1 } else { x.n.div_ceil(4 * t.quads) };
         let count = blocks.span.div_ceil(t.rows * if t.spread { LANES } else { 1 });
@@ -149,7 +152,15 @@ impl Emitter<'_> {
     }
 
     /// The rows of the `block`-th tile of the matrix `which`.
-    fn tile_rows(&mut self, p: &Program, x: &Product, b: &Blocks, t: &Tile, which: &Ix, block: &Ix) -> Vec<TileRow> {
+    pub(super) fn tile_rows(
+        &mut self,
+        p: &Program,
+        x: &Product,
+        b: &Blocks,
+        t: &Tile,
+        which: &Ix,
+        block: &Ix,
+    ) -> Vec<TileRow> {
         let lead: usize = x.lead.iter().product();
         let inner_lead = if b.lead_outside { 1 } else { lead };
         let (own_row, own_lead) = match (x.shared, b.lead_outside) {

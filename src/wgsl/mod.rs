@@ -1,7 +1,7 @@
 //! A group becomes text: one WGSL compute shader per row program, checked by naga before anybody sees it.
 //!
 //! [`expr`] holds the recursion over pointwise ops, [`spell`] their WGSL, [`index`] the sums of loop variables that indices are, [`memory`]
-//! the addresses, [`matmul`] and [`steps`] and [`recurrence`] the loops, [`finish`] what follows them, [`emit`](mod@emit) the scopes that
+//! the addresses, [`matmul`], [`matrices`] and [`steps`] and [`recurrence`] the loops, [`finish`] what follows them, [`emit`](mod@emit) the scopes that
 //! statements are hoisted through, [`program`] the frame of a kernel, [`library`] the functions of `shaders/`, [`scalar`]
 //! expressions without shapes.
 
@@ -15,6 +15,7 @@ mod lanes;
 mod layout;
 mod library;
 mod matmul;
+mod matrices;
 mod memory;
 mod moves;
 mod program;
@@ -44,6 +45,14 @@ pub struct Shader {
     pub kernel: Kernel,
     /// Its WGSL.
     pub wgsl: String,
+}
+
+impl Shader {
+    /// Whether it multiplies cooperative matrices.
+    #[must_use]
+    pub fn multiplies_squares(&self) -> bool {
+        self.wgsl.contains("coopMultiplyAdd(")
+    }
 }
 
 /// Writes and checks the kernels of a partition.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::emit::Emitter;
 use super::layout::{Memory, space};
 use super::library;
+use super::matrices;
 use super::weights::table_function;
 use crate::bundle::{Binding, Kernel, Rung};
 use crate::fuse::{Group, Home, Partition, Profile, Step, walk};
@@ -22,6 +23,8 @@ pub(super) struct Program<'a> {
     pub(super) matmuls: usize,
     /// Steps that multiply by matrices of several columns.
     pub(super) products: usize,
+    /// Workgroups that share the columns of a tile of rows.
+    pub(super) shares: usize,
 }
 
 /// Matmuls in a kernel up to which tiles are wide: drivers compile long shaders in more than linear time.
@@ -66,15 +69,17 @@ pub(super) fn emit(
     memory: &Memory,
 ) -> (Kernel, String) {
     let group = &partition.groups[index];
-    let p = Program {
+    let mut p = Program {
         profile,
         threads: profile.threads,
         tile: group.tile,
         space: group.space,
         matmuls: group.steps.iter().filter(|s| columns(g, s) > 16).count(),
         products: group.steps.iter().filter(|s| columns(g, s) > 1).count(),
+        shares: 1,
     };
     let mut e = Emitter::new(g, partition, memory);
+    p.shares = e.shares(&p, group);
     let mut notes = String::new();
     for (i, step) in group.steps.iter().enumerate() {
         let what = step.anchor.map_or("map", |a| g.op(a).name());
@@ -111,12 +116,19 @@ pub(super) fn emit(
         wgsl: String::new(),
         space: space(group.space),
         rows_per_group: super::index::small(group.tile),
-        groups_per_tile: 1,
+        groups_per_tile: super::index::small(p.shares),
         bindings,
         flops: group.steps.iter().map(|s| flops(g, s)).sum(),
         weight_bytes: weight_bytes(g, memory, group),
         activation_bytes: activation_bytes(g, partition, group),
-        workgroup_bytes: super::index::small(slots * 16),
+        workgroup_bytes: super::index::small(
+            slots * 16
+                + if text.contains("waiting_sums[") {
+                    matrices::BYTES
+                } else {
+                    0
+                },
+        ),
         invocations: super::index::small(p.threads),
     };
     (kernel, text)
@@ -192,6 +204,16 @@ fn assemble(
             );
         }
     }
+    for s in 0..super::index::small(memory.shards.len()) {
+        if uses(&format!("squares{s}[")) {
+            bind(
+                Binding::WeightsNative(s),
+                format!("var<storage, read> squares{s}: array<f16>"),
+                &mut bindings,
+                &mut head,
+            );
+        }
+    }
     if uses("inputs[") {
         bind(
             Binding::Inputs,
@@ -227,17 +249,32 @@ fn assemble(
             let _ = writeln!(head, "var<private> {constant}: u32 = {bits};");
         }
     }
-    let enable = if memory.rung == Rung::Native && uses("halves") {
-        "enable f16;\n"
-    } else {
-        ""
+    let waiting = matrices::declarations(body);
+    let enable = match (waiting.is_empty(), memory.rung == Rung::Native && uses("halves")) {
+        (false, _) => "enable f16;\nenable wgpu_cooperative_matrix;\n",
+        (true, true) => "enable f16;\n",
+        (true, false) => "",
     };
+    let (subgroups, tile_of, share) = (
+        match waiting.is_empty() {
+            true => "",
+            false => ", @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32",
+        },
+        match p.shares {
+            1 => "(wid.x + wid.y * 65535u)".to_owned(),
+            n => format!("(wid.x + wid.y * 65535u) / {n}u"),
+        },
+        match p.shares {
+            1 => String::new(),
+            n => format!("  let share = (wid.x + wid.y * 65535u) % {n}u;\n"),
+        },
+    );
     let _ = g;
     let text = format!(
-        "// {name}: {} rows of {} per workgroup\n{notes}{enable}{head}{functions}{tables}\
+        "// {name}: {} rows of {} per workgroup\n{notes}{enable}{head}{waiting}{functions}{tables}\
          @compute @workgroup_size({threads})\n\
-         fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>) {{\n  \
-         let row0 = (wid.x + wid.y * 65535u) * {tile}u;\n  \
+         fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>{subgroups}) {{\n  \
+         let row0 = {tile_of} * {tile}u;\n{share}  \
          if row0 >= {count} {{ return; }}\n  \
          var bad = 0u;\n{body}}}\n",
         p.tile,

@@ -106,7 +106,7 @@ pub(super) fn tile(p: &Program, x: &Product, blocks: &Blocks) -> Tile {
         // Products that lanes do not share: every word that is loaded or stored is a loop to the driver.
         Scheme::Lanes if x.k < 4 || p.has_many_matmuls() => p.profile.tile_n / 16,
         Scheme::Lanes => p.profile.tile_n / 8,
-        Scheme::Tiles => p.profile.tile_n / 4,
+        Scheme::Tiles | Scheme::Matrices(_) => p.profile.tile_n / 4,
     };
     let mut quads = most.min(x.n.div_ceil(4));
     let mut rows = p.profile.tile_m.min(span);

@@ -26,7 +26,7 @@ impl Weight {
         match self.layout {
             Layout::Words | Layout::Halves => n,
             Layout::RowsWords | Layout::RowsHalves => n.next_multiple_of(8),
-            Layout::BlocksHalves | Layout::BlocksWords => n.next_multiple_of(16),
+            Layout::BlocksHalves | Layout::BlocksWords | Layout::SquaresHalves => n.next_multiple_of(16),
         }
     }
 
@@ -34,13 +34,17 @@ impl Weight {
     pub(super) fn per_word(&self) -> usize {
         match self.layout {
             Layout::Words | Layout::RowsWords | Layout::BlocksWords => 4,
-            Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => 8,
+            Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves | Layout::SquaresHalves => 8,
         }
     }
 
-    /// Whether it lies in blocks of 4 by 16.
-    pub(super) fn blocks(&self) -> bool {
-        matches!(self.layout, Layout::BlocksHalves | Layout::BlocksWords)
+    /// Lines of the blocks that it lies in, each of 16 columns.
+    pub(super) fn blocks(&self) -> Option<usize> {
+        match self.layout {
+            Layout::BlocksHalves | Layout::BlocksWords => Some(4),
+            Layout::SquaresHalves => Some(16),
+            _ => None,
+        }
     }
 
     pub(super) fn lines(&self) -> usize {
@@ -53,8 +57,8 @@ impl Weight {
 
     pub(super) fn words(&self, rows: u64) -> u64 {
         let per_row = self.shape.iter().skip(1).rev().skip(1).product::<usize>() * self.line();
-        let elements = if self.blocks() {
-            (self.lines().next_multiple_of(4) * self.line()) as u64
+        let elements = if let Some(lines) = self.blocks() {
+            (self.lines().next_multiple_of(lines) * self.line()) as u64
         } else if self.shape.len() < 2 {
             self.line() as u64
         } else {
@@ -75,11 +79,13 @@ impl Emitter<'_> {
         };
         // In a table of several buffers the row finds the buffer, and what is left is inside the row.
         let element = match w.places.len() {
-            1 if w.blocks() => {
-                let (shape, lines) = (w.shape.clone(), w.lines());
-                self.in_blocks(&shape, lines, ix)
-            }
-            1 => flat(&padded, ix),
+            1 => match w.blocks() {
+                Some(high) => {
+                    let (shape, lines) = (w.shape.clone(), w.lines());
+                    self.in_blocks(&shape, lines, high, ix)
+                }
+                None => flat(&padded, ix),
+            },
             _ => flat(&padded[1..], &ix[1..]),
         };
         let w = &self.memory.weights[&v];
@@ -103,19 +109,21 @@ impl Emitter<'_> {
             Layout::Words | Layout::RowsWords | Layout::BlocksWords => {
                 self.load_word_element(v, &w, ix, &element, lanes, dtype)
             }
-            Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves => self.load_half(v, &w, ix, &element, lanes),
+            Layout::Halves | Layout::RowsHalves | Layout::BlocksHalves | Layout::SquaresHalves => {
+                self.load_half(v, &w, ix, &element, lanes)
+            }
         }
     }
 
-    /// Element of a matrix in blocks of 4 by 16.
-    fn in_blocks(&mut self, shape: &[usize], lines: usize, ix: &[Ix]) -> Ix {
+    /// Element of a matrix in blocks of `high` by 16.
+    fn in_blocks(&mut self, shape: &[usize], lines: usize, high: usize, ix: &[Ix]) -> Ix {
         let Some((n, lead)) = ix.split_last() else {
             return Ix::default();
         };
         let (column, within) = self.split(n, 16);
-        let (line, inner) = self.split(&flat(shape, lead), 4);
-        let block = column.times(small(lines.div_ceil(4))).plus(&line);
-        block.times(64).plus(&inner.times(16)).plus(&within)
+        let (line, inner) = self.split(&flat(shape, lead), small(high));
+        let block = column.times(small(lines.div_ceil(high))).plus(&line);
+        block.times(small(16 * high)).plus(&inner.times(16)).plus(&within)
     }
 
     fn load_word_element(&mut self, v: Value, w: &Weight, ix: &[Ix], element: &Ix, lanes: u32, dtype: DType) -> Ex {
