@@ -53,4 +53,5 @@ mod training;
 mod training_ops;
 #[cfg(feature = "gpu")]
 mod tune;
+mod unchecked;
 mod zoo;

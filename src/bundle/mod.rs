@@ -11,6 +11,7 @@ mod manifest;
 mod names;
 mod repack;
 mod stored;
+mod vouched;
 
 /// Metadata key of what makes a model's inputs of raw rows.
 pub const FEATURES: &str = "loopfm.features";
@@ -38,3 +39,4 @@ pub use manifest::{
 };
 pub use repack::{repack, repacked_words};
 pub use stored::{Storage, StoredTensor};
+pub use vouched::Vouched;

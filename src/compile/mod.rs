@@ -5,6 +5,9 @@
 
 mod checks;
 mod contents;
+mod vouch;
+
+pub use self::vouch::vouch;
 
 use std::collections::BTreeMap;
 

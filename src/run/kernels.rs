@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use crate::bundle::{Binding, Kernel, Space, Variant};
+use crate::bundle::{Binding, Kernel, Space, Variant, Vouched};
 use crate::tensor::Sizes;
 
 use super::Error;
@@ -118,16 +118,17 @@ pub(super) struct Built {
 
 /// Compiles one text.
 pub(super) fn build(device: &Device, label: &str, wgsl: &str, access: &[Access]) -> Result<Built, Error> {
-    build_cached(device, label, wgsl, access, None)
+    build_cached(device, (label, wgsl), access, None, true)
 }
 
-/// The same, what the driver makes of it taken from a cache or left there.
+/// The same, what the driver makes of it taken from a cache or left there; without checks only for texts that were vouched
+/// for.
 fn build_cached(
     device: &Device,
-    label: &str,
-    wgsl: &str,
+    (label, wgsl): (&str, &str),
     access: &[Access],
     cache: Option<&wgpu::PipelineCache>,
+    checked: bool,
 ) -> Result<Built, Error> {
     let entries: Vec<_> = access.iter().enumerate().map(|(i, a)| a.entry(i)).collect();
     device.guarded(&format!("compile kernel `{label}`"), || {
@@ -142,10 +143,14 @@ fn build_cached(
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let module = gpu.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let text = wgpu::ShaderModuleDescriptor {
             label,
             source: wgpu::ShaderSource::Wgsl(wgsl.into()),
-        });
+        };
+        let module = match checked {
+            true => gpu.create_shader_module(text),
+            false => unchecked_module(gpu, text),
+        };
         let pipeline = gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,
             layout: Some(&pipeline_layout),
@@ -156,6 +161,25 @@ fn build_cached(
         });
         Built { pipeline, layout }
     })
+}
+
+#[allow(
+    unsafe_code,
+    reason = "the generator's own texts need no watching where no index in them depends on data"
+)]
+fn unchecked_module(gpu: &wgpu::Device, text: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+    let checks = wgpu::ShaderRuntimeChecks {
+        bounds_checks: false,
+        force_loop_bounding: false,
+        ..wgpu::ShaderRuntimeChecks::checked()
+    };
+    // SAFETY: the only caller passes texts of a variant that `Vouched` covers: this process has generated that variant
+    // itself, text, layout and sizes, so nothing that a file says is relied on. In its text, as naga parsed and validated it,
+    // no index and no loop depends on what memory holds (`wgsl::decides_its_indices`): indices are sums of loop variables
+    // with bounds that the generator knows, of the invocation's number, held below the tile, and of rows, held below the
+    // sizes of the batch. Arenas and weights have the variant's own sizes, and a batch is no larger than the capacity that
+    // they were made for, whose step leaves room for the last tile. Loops count to bounds that are constants.
+    unsafe { gpu.create_shader_module_trusted(text, checks) }
 }
 
 impl Built {
@@ -195,6 +219,7 @@ pub(super) fn load(
     texts: &IndexMap<String, String>,
     arenas: &Arenas,
     cache: Option<&wgpu::PipelineCache>,
+    unchecked: Option<&Vouched>,
 ) -> Result<Vec<Loaded>, Error> {
     let key = |kernel: &Kernel| -> (String, Vec<Access>) {
         (
@@ -216,7 +241,8 @@ pub(super) fn load(
                     kernel.name
                 ))
             })?;
-            build_cached(device, &kernel.name, text, access, cache)
+            let checked = !unchecked.is_some_and(|own| own.covers_text(variant, text));
+            build_cached(device, (&kernel.name, text), access, cache, checked)
         })
         .collect::<Result<Vec<_>, _>>()?;
     variant

@@ -46,7 +46,7 @@ impl Machine {
         let capacity = Capacity { rows, requests: rows };
         let layout = Layout::new(&device, &bundle.manifest, variant, Some(capacity))?;
         let arenas = Arenas::new(&device, &layout, weights::upload(&device, variant, bundle)?)?;
-        let kernels = kernels::load(&device, variant, &bundle.wgsl, &arenas, None)?;
+        let kernels = kernels::load(&device, variant, &bundle.wgsl, &arenas, None, None)?;
         let mut machine = Self {
             layout,
             arenas,

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bundle::{CAPACITY_STEP, Rung, Variant};
+use crate::bundle::{CAPACITY_STEP, Rung, Variant, Vouched};
 
 /// Which adapter to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,4 +146,6 @@ pub struct Options {
     /// Folder in which compiled kernels are kept for the next process, by adapter and model; it may be emptied at any
     /// time. Most drivers on desktops keep such a cache themselves.
     pub pipelines: Option<PathBuf>,
+    /// Kernels that may run without checks of their indices and loops, which wgpu adds where a driver has none.
+    pub unchecked: Option<Arc<Vouched>>,
 }

@@ -24,6 +24,8 @@ pub struct Report {
     pub rung: Rung,
     /// Number of dispatches.
     pub kernels: usize,
+    /// How many of them run without checks of their indices.
+    pub unchecked: usize,
     /// Largest part of a batch that runs at once.
     pub capacity: Capacity,
     /// Better variants that were passed over, and why.
@@ -46,6 +48,9 @@ impl fmt::Display for Report {
             self.profile,
             self.rung.name()
         )?;
+        if self.unchecked > 0 {
+            write!(f, ", {} of them unchecked", self.unchecked)?;
+        }
         let notes = self.skipped.iter().chain(&self.pipelines);
         notes.into_iter().try_for_each(|note| write!(f, "; {note}"))
     }
@@ -117,7 +122,9 @@ impl Runtime {
             None => None,
         };
         let kept = pipelines.as_ref().and_then(Option::as_ref);
-        let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas, kept.map(Pipelines::cache))?;
+        let unchecked = options.unchecked.as_deref();
+        let cache = kept.map(Pipelines::cache);
+        let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas, cache, unchecked)?;
         Ok(Self {
             device: Arc::clone(device),
             manifest: Manifest {
@@ -130,6 +137,10 @@ impl Runtime {
                 profile: variant.profile.clone(),
                 rung: variant.rung,
                 kernels: kernels.len(),
+                unchecked: match unchecked {
+                    Some(own) => own.kernels(variant),
+                    None => 0,
+                },
                 capacity: layout.capacity,
                 skipped: Vec::new(),
                 pipelines: pipelines.map(|p| p.map_or(NO_CACHE.to_owned(), |p| p.keep())),

@@ -158,6 +158,7 @@ mod tests {
         });
         Figures {
             chosen: "b/packed".into(),
+            unchecked: false,
             candidates: candidates.into(),
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::race::Race;
-use super::{Candidate, Clock, Figures, Tuning, Verdict};
-use crate::bundle::{Bundle, Variant};
+use super::{Candidate, Clock, Figures, Tuning, UNCHECKED, Verdict};
+use crate::bundle::{Bundle, Variant, Vouched};
+use crate::compile::vouch;
 use crate::metrics::{Difference, numbers};
 use crate::run::{self, Device, Error, Options, Runtime, VariantChoice};
 use crate::session::{DeviceChoice, Session, SessionError, SessionOptions};
@@ -121,17 +122,47 @@ impl<'t> Tuner<'t> {
             };
             list.push(Candidate::new(variant, verdict));
         }
+        drop((default, control));
+        let unchecked = self.unchecked(pace, chosen.0)?;
         let figures = Figures {
             chosen: chosen.0.name(),
-            candidates: list,
+            unchecked: unchecked.as_ref().is_some_and(|(_, won)| *won),
+            candidates: list.into_iter().chain(unchecked.map(|(one, _)| one)).collect(),
         };
         Ok((pace.clock, figures))
     }
 
-    /// Loads a variant and runs the batch; else what is wrong with it.
+    /// A variant against itself with those kernels unchecked that need no checks, if there are any.
+    fn unchecked(&self, pace: Pace, variant: &Variant) -> Result<Option<(Candidate, bool)>, Error> {
+        let Some(own) = vouch(self.bundle).filter(|own| own.kernels(variant) > 0) else {
+            return Ok(None);
+        };
+        let (Ok(checked), Ok(control)) = (self.lap(variant)?, self.lap(variant)?) else {
+            return Ok(None);
+        };
+        let mut won = false;
+        let verdict = match self.load(variant, Some(Arc::new(own)))? {
+            Err(verdict) => verdict,
+            Ok(lap) => {
+                let race = self.race(pace, [&checked, &lap, &control])?;
+                let wrong = lap.wrong()?;
+                won = wrong.is_none() && race.won();
+                wrong.unwrap_or(Verdict::of(&race))
+            }
+        };
+        let variant = variant.name() + UNCHECKED;
+        Ok(Some((Candidate { variant, verdict }, won)))
+    }
+
+    /// Loads a variant as it is by default and runs the batch; else what is wrong with it.
     fn lap(&self, variant: &Variant) -> Result<Result<Lap<'_>, Verdict>, Error> {
+        self.load(variant, None)
+    }
+
+    fn load(&self, variant: &Variant, unchecked: Option<Arc<Vouched>>) -> Result<Result<Lap<'_>, Verdict>, Error> {
         let options = Options {
             variant: VariantChoice::of(variant),
+            unchecked,
             ..self.load.clone()
         };
         let runtime = match Runtime::open(Arc::clone(self.device), self.bundle, &options) {

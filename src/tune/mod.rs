@@ -2,7 +2,8 @@
 //!
 //! A tuner is only as good as what it does not believe. Each candidate is loaded apart, with buffers and pipelines of its
 //! own; its whole outputs are compared with the CPU executor's before its time counts, and after; its time is compared with
-//! the default's in turn with the default's own under another name. Whoever is not faster by more than these two differ
+//! the default's in turn with the default's own under another name. The one that is chosen then races itself without checks
+//! of indices, in kernels that need none. Whoever is not faster by more than these two differ
 //! is not chosen, and without figures that can be trusted the table's choice stays.
 
 mod clock;
@@ -21,6 +22,7 @@ pub use self::clock::{Clock, processor_time};
 pub use self::kept::Subject;
 use self::measure::Tuner;
 use crate::bundle::Bundle;
+use crate::compile::vouch;
 use crate::run::{Device, Error, Options, Runtime, VariantChoice};
 use crate::session::{Session, SessionError, SessionOptions};
 use crate::tensor::Sizes;
@@ -70,6 +72,8 @@ pub struct Tuned {
 pub struct Figures {
     /// The variant to run.
     pub chosen: String,
+    /// Whether those of its kernels run without checks of their indices that decide all of them themselves.
+    pub unchecked: bool,
     /// All, in the order of the table.
     pub candidates: Vec<Candidate>,
 }
@@ -130,8 +134,11 @@ pub fn open(
         let found = tune(device, bundle, &options.load, tuning)?;
         let mut variants = bundle.manifest.variants.iter();
         let chosen = variants.find(|v| v.name() == found.figures.chosen);
+        let found_unchecked = found.figures.unchecked;
         tuned = Some(found);
+        let unchecked = chosen.is_some() && found_unchecked;
         Ok(Options {
+            unchecked: if unchecked { vouch(bundle).map(Arc::new) } else { None },
             variant: chosen.map_or_else(|| options.load.variant.clone(), VariantChoice::of),
             ..options.load.clone()
         })
@@ -151,6 +158,7 @@ fn tune(device: &Arc<Device>, bundle: &Bundle, load: &Options, tuning: &Tuning) 
         clock: Clock::of(device.report()),
         figures: Figures {
             chosen: candidates.first().map(|v| v.name()).unwrap_or_default(),
+            unchecked: false,
             candidates: Vec::new(),
         },
         from_file: false,
@@ -183,6 +191,9 @@ fn tune(device: &Arc<Device>, bundle: &Bundle, load: &Options, tuning: &Tuning) 
     Ok(tuned)
 }
 
+/// What is added to the name of a variant some of whose kernels run unchecked.
+const UNCHECKED: &str = ", unchecked";
+
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.variant)?;
@@ -205,9 +216,10 @@ impl fmt::Display for Tuned {
         let Subject { rows, requests, .. } = self.subject;
         write!(
             f,
-            "tuned for up to {rows} rows of {requests} requests, {}: {} chosen",
+            "tuned for up to {rows} rows of {requests} requests, {}: {}{} chosen",
             self.clock.name(),
-            self.figures.chosen
+            self.figures.chosen,
+            if self.figures.unchecked { UNCHECKED } else { "" }
         )?;
         self.notes.iter().try_for_each(|note| write!(f, "; {note}"))?;
         let mut candidates = self.figures.candidates.iter();

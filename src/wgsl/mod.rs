@@ -11,6 +11,7 @@ mod emit;
 mod expr;
 mod finish;
 mod index;
+mod indices;
 mod lanes;
 mod layout;
 mod library;
@@ -35,6 +36,7 @@ use crate::fuse::{Partition, Profile};
 use crate::ir::Graph;
 
 pub use check::{Rejected, module, validate};
+pub use indices::decides_its_indices;
 pub use layout::{LayoutError, Memory, space};
 pub use scalar::{Statements, kernel, statements};
 
