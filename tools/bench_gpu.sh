@@ -66,10 +66,8 @@ if ! grep -qE '\((discrete|integrated|virtual)' <<<"$adapters"; then
     profile=
 fi
 
-# Models without wide layers have no such variant, and say so.
 matrices=
 if grep -q 'matrices 16x16' <<<"$adapters"; then matrices=matrix/native; fi
-if grep -qE 'matrices (16x16 )?8x8' <<<"$adapters"; then matrices="$matrices matrix-8/native"; fi
 
 echo "== self-tests and goldens"
 for model in kuairand-din kuairand-dcnv2; do

@@ -52,7 +52,7 @@ impl Options {
         };
         Self {
             precision,
-            profiles: Profile::ALL.iter().chain(Profile::ON_REQUEST).collect(),
+            profiles: Profile::ALL.iter().chain([&Profile::MATRIX]).collect(),
             rungs,
             fusion: Fusion::Full,
             simplify: true,

@@ -127,7 +127,7 @@ impl Profile {
     pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::PORTABLE];
 
     /// Profiles of those models alone that have wide layers: what they rely on, few devices offer, and none without being
-    /// asked.
+    /// asked. Of these compilers plan for the first unless told otherwise.
     pub const ON_REQUEST: &'static [Self] = &[Self::MATRIX, Self::MATRIX_8];
 
     /// Rows and columns that a lane accumulates in a matmul of so many rows and columns: as few tiles as may be, all about
