@@ -94,14 +94,14 @@ impl Profile {
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
         blocks: true,
-        steps: 20,
+        // A driver goes through a whole kernel once for each load of it.
+        steps: 8,
     };
 
     /// The same where weights change.
     pub const SOFTWARE_STEPS: Self = Self {
         name: "software-steps",
         blocks: false,
-        // Steps of training compile while somebody waits for the first one.
         steps: 12,
         ..Self::SOFTWARE
     };
