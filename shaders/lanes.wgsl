@@ -18,6 +18,9 @@ struct Job {
     sums: u32,     // where the first part's sum of the lines of the left matrix goes; NONE: nowhere
     after: u32,    // from one part's sum of lines to the next
     scale: f32,
+    also: u32,     // the job that gives this one's result another place; NONE: none does
+    weights: u32,  // first element of what each row's lines of the right matrix are multiplied by; NONE: of nothing
+    weighted: u32, // whether this job's are
 }
 
 const NONE = 0xffffffffu;

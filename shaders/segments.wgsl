@@ -9,6 +9,8 @@ struct Segment {
 }
 
 const NONE = 0xffffffffu;
+// Invocations of a workgroup; a multiple of 8.
+const THREADS = 64u;
 
 @group(0) @binding(0) var<storage, read> segments: array<Segment>;
 // First element of each term.
@@ -19,15 +21,15 @@ const NONE = 0xffffffffu;
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(5) var<storage, read_write> squares: array<f32>;
 
-var<workgroup> lanes: array<f32, 64>;
+var<workgroup> lanes: array<f32, THREADS>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>) {
     let number = wid.x + wid.y * 65535u;
     if number >= counts[0] { return; }
     let segment = segments[number];
     var total = 0.0;
-    for (var d = lid; d < segment.width; d += 64u) {
+    for (var d = lid; d < segment.width; d += THREADS) {
         var sum = 0.0;
         for (var i = segment.start; i < segment.end; i++) { sum += values[terms[i] + d]; }
         partial[segment.into + d] = sum;
@@ -36,9 +38,14 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: v
     if segment.square == NONE { return; }
     lanes[lid] = total;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if lid < half { lanes[lid] += lanes[lid + half]; }
-        workgroupBarrier();
+    // In two turns: a barrier costs more than a few additions.
+    if lid < 8u {
+        for (var i = 1u; i < THREADS / 8u; i++) { total += lanes[lid + 8u * i]; }
+        lanes[lid] = total;
     }
-    if lid == 0u { squares[segment.square] = lanes[0]; }
+    workgroupBarrier();
+    if lid == 0u {
+        for (var i = 1u; i < 8u; i++) { total += lanes[i]; }
+        squares[segment.square] = total;
+    }
 }

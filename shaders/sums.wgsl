@@ -19,6 +19,9 @@ struct Job {
     width: u32,    // elements in a line of where it goes,
     line: u32,     // which takes as many with its padding
     scale: f32,
+    also: u32,     // the job that gives this one's result another place; NONE: none does
+    weights: u32,  // first element of what each row's lines of the left matrix are multiplied by; NONE: of nothing
+    weighted: u32, // whether this job's are
 }
 
 const NONE = 0xffffffffu;
@@ -85,7 +88,12 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: v
         if lid < columns && column < job.n {
             var total = 0.0;
             for (var i = lid; i < 64u; i += columns) { total += lanes[i]; }
-            store(job, task.w, 0u, column, total);
+            var own = job;
+            loop {
+                store(own, task.w, 0u, column, total);
+                if own.also == NONE { break; }
+                own = jobs[own.also];
+            }
         }
         return;
     }
@@ -98,6 +106,9 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: v
     for (var l = start; l < end; l += 16u) {
         for (var i = lid; i < 128u; i += 64u) {
             left[i] = four(job.a, job.k, l + i / 8u, end, task.y + i % 8u * 4u);
+            if job.weights != NONE {
+                left[i] *= four(job.weights, job.k, (l + i / 8u) / job.lines, sizes.x, task.y + i % 8u * 4u);
+            }
             right[i] = four(job.b, job.n, l + i / 8u, end, task.z + i % 8u * 4u);
         }
         workgroupBarrier();
@@ -112,13 +123,18 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: v
         workgroupBarrier();
     }
     var c = array<vec4<f32>, 4>(c0, c1, c2, c3);
-    for (var i = 0u; i < 4u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            let row = task.y + y * 4u + i;
-            let column = task.z + x * 4u + j;
-            if row < job.k && column < job.n {
-                store(job, task.w, row, column, c[i][j]);
+    var own = job;
+    loop {
+        for (var i = 0u; i < 4u; i++) {
+            for (var j = 0u; j < 4u; j++) {
+                let row = task.y + y * 4u + i;
+                let column = task.z + x * 4u + j;
+                if row < job.k && column < job.n {
+                    store(own, task.w, row, column, c[i][j]);
+                }
             }
         }
+        if own.also == NONE { break; }
+        own = jobs[own.also];
     }
 }

@@ -88,10 +88,10 @@
 //! | 2 | [`synthetic`] | streams of which it is known what a history tells |
 //! | 3 | [`cpu`] | the executor for machines without a GPU |
 //! | 3 | [`model`] | architectures: from a specification to a graph, for inference or a training step |
-//! | 3 | [`optim`] | a loss and an optimiser as a training step |
 //! | 3 | [`simplify`] | rewriting by algebra |
 //! | 3 | [`wgsl`] | groups as shaders |
 //! | 4 | [`compile`](mod@compile) | the pipeline |
+//! | 4 | [`optim`] | a loss and an optimiser as a training step |
 //! | 4 | [`session`] | a bundle on a device, GPU or CPU |
 //! | 5 | [`device_step`] | a training step on a device |
 //! | 5 | [`extract`] | a foundation model over a log |

@@ -6,6 +6,7 @@ use super::Error;
 use super::jobs::Jobs;
 use super::kernels::{Buffers, Shared};
 use super::layout::Layout;
+use super::made::Made;
 use super::outline::Outline;
 use super::places::{Place, SPAN, Stretches};
 use super::plan::{Plan, Squares};
@@ -86,10 +87,16 @@ impl Builder<'_> {
     fn gradients(&mut self) -> Result<(Stretches, Vec<Squares>), Error> {
         let mut stretches = Stretches::default();
         let mut ranges = Vec::new();
-        for (t, held) in self.outline.form.trained.iter().zip(&self.layout.trained) {
+        for (t, held) in self.outline.form.trained.iter().zip(&mut self.layout.trained) {
             if t.touched.is_some() {
                 ranges.push(Squares::Table(self.jobs.tables.len()));
                 self.jobs.touched_rows(t, held)?;
+                continue;
+            }
+            if held.in_parts {
+                ranges.push(Squares::Table(self.jobs.tables.len()));
+                let (at, ..) = self.jobs.gradient(t, &t.gradients[0].terms, held)?;
+                held.gradients.push(held.place.moved(at));
                 continue;
             }
             let mut range = [0; 2];
@@ -128,10 +135,11 @@ impl Builder<'_> {
 
     /// Trained tensors by the kernel that updates them; how many of these are kernels of touched rows.
     fn classes(&mut self) -> (Vec<Vec<usize>>, usize) {
-        let mut alike: IndexMap<(&Update, bool, bool), Vec<usize>> = IndexMap::new();
+        let mut alike: IndexMap<(&Update, [bool; 3]), Vec<usize>> = IndexMap::new();
         for (i, update) in self.outline.updates.iter().enumerate() {
-            let read = self.layout.trained[i].read;
-            alike.entry((update, read, self.in_words(i))).or_default().push(i);
+            let held = &self.layout.trained[i];
+            let kind = [held.read, held.in_parts, self.in_words(i)];
+            alike.entry((update, kind)).or_default().push(i);
         }
         let mut counted = 0;
         for ((update, ..), members) in alike.iter().filter(|((update, ..), _)| update.touched) {
@@ -167,6 +175,7 @@ impl Builder<'_> {
         let given = self.outline.sources.given.borrow().len();
         let gradient = self.layout.gradient + 4 * self.outline.scalar_sums.len();
         Shared {
+            software: jobs.lanes,
             given: buffers.room("scalars of a step", given),
             jobs: buffers.fixed("sums", std::mem::take(&mut jobs.jobs)),
             partial: buffers.room("parts of sums", jobs.partial),
@@ -191,6 +200,14 @@ impl Builder<'_> {
         gradients: Stretches,
         numbers: &str,
     ) -> usize {
+        let made = Made::new(self.g, self.rows, self.variant, &self.layout.trained);
+        if made.len() > 0 {
+            let groups = made.len();
+            self.fixed.made(&made);
+            let lines = self.buffers.fixed("lines of weights", made.lines);
+            let runs = self.buffers.fixed("runs of weights", made.runs);
+            self.tails.push(shared.made(lines, runs, groups));
+        }
         let mut after = 0;
         let mut settled = settled.into_iter();
         for (phase, tasks) in std::mem::take(&mut self.jobs.tasks).into_iter().enumerate() {
@@ -222,7 +239,12 @@ impl Builder<'_> {
         let mut touched = Vec::new();
         for members in members {
             let update = &self.outline.updates[members[0]];
-            let memory = self.layout.trained[members[0]].memory(shared.kept);
+            let first = &self.layout.trained[members[0]];
+            let memory = first.memory(shared.kept);
+            let gradient = match update.touched || first.in_parts {
+                true => shared.partial,
+                false => shared.gradient,
+            };
             let (spans, groups) = if update.touched {
                 let spans = self.buffers.room("touched rows", SPAN * self.jobs.lookups);
                 touched.push((self.tails.len(), spans));
@@ -241,7 +263,8 @@ impl Builder<'_> {
             };
             let counted = touched.len().saturating_sub(1);
             let text = update.text(counted, self.in_words(members[0]));
-            self.tails.push(shared.update(update, text, spans, memory, groups));
+            let bindings = (spans, gradient, memory);
+            self.tails.push(shared.update(update, text, bindings, groups));
         }
         touched
     }

@@ -54,6 +54,15 @@ pub(super) struct Touched {
 const MOST: usize = 3;
 
 impl Trained {
+    /// Whether its gradient is nothing but rows that the batch looks up.
+    pub(super) fn is_looked_up(&self, g: &Graph) -> bool {
+        let scatters = |gradient: &Gradient| {
+            let mut terms = gradient.terms.iter();
+            terms.all(|term| matches!(g.op(term.sum), Op::ScatterAdd(_)))
+        };
+        matches!(&self.gradients[..], [gradient] if scatters(gradient))
+    }
+
     /// Whether each of its rows is updated as a whole.
     pub(super) fn by_lines(&self) -> bool {
         self.touched.is_some() || !self.folds.is_empty()
@@ -165,7 +174,7 @@ impl Form {
                 t.states.push(State { value: v, by_row });
                 t.next.push(*next);
             }
-        } else if let Some(terms) = same.then(|| terms(g, &self.is_sum, v)).flatten() {
+        } else if let Some(terms) = same.then(|| self.terms(g, v)).flatten() {
             t.gradients.push(Gradient { value: v, terms });
         } else if folds_rows(g, v, &shape) {
             t.folds.push(v);
@@ -174,6 +183,11 @@ impl Form {
             return g.args(v);
         }
         &[]
+    }
+
+    /// The sums over the batch that a value is made of, if it is.
+    fn terms(&self, g: &Graph, v: Value) -> Option<Vec<Term>> {
+        terms(g, &|v| Term::whole(g, v).filter(|_| self.is_sum[v.index()]), v)
     }
 
     /// The indices whose rows a value is true for, if it says which rows are looked up.

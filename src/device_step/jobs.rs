@@ -21,10 +21,15 @@ const PARTS: usize = 32;
 const MOST: usize = 1 << 22;
 
 /// Words of a job.
-const JOB: usize = 16;
+const JOB: usize = 19;
+/// Where a job has its next one.
+const ALSO: usize = 16;
 
 /// What is added up, by what factor, in which order and padding.
 type Key = (Value, u32, Order, usize, usize);
+
+/// Who makes tiles in how many parts after which phase, and of which matrices: first elements, columns, lines, weights.
+type Made = (Tiles, usize, usize, [usize; 6]);
 
 /// A product by lanes that may add up the lines of its left matrix, too.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +51,13 @@ pub(super) struct Jobs<'a> {
     /// Sums that stand alone, which others may share.
     known: HashMap<Key, Parts>,
     adders: Vec<Adder>,
+    /// The last job of those that share tiles, by what they multiply.
+    made: HashMap<Made, usize>,
     pub(super) jobs: Vec<u32>,
     /// Tiles of each phase, and who makes them.
     pub(super) tasks: Vec<IndexMap<Tiles, Vec<u32>>>,
     /// Whether the adapter has lanes that share loads.
-    lanes: bool,
+    pub(super) lanes: bool,
     /// Elements that all jobs read for each row, and that they write.
     pub(super) read: usize,
     pub(super) written: usize,
@@ -80,6 +87,7 @@ impl<'a> Jobs<'a> {
             output_at,
             known: HashMap::new(),
             adders: Vec::new(),
+            made: HashMap::new(),
             jobs: Vec::new(),
             tasks: vec![IndexMap::new(); rows.count()],
             lanes,
@@ -104,26 +112,25 @@ impl<'a> Jobs<'a> {
     pub(super) fn gradient(&mut self, t: &Trained, terms: &[Term], held: &Held) -> Result<Parts, Error> {
         if let [term] = terms
             && !self.is_scatter(term)
-            && term.offset == 0
+            && term.offset() == 0
         {
             return self.one(term, &held.place);
         }
         let (source, len) = (self.partial, held.place.room());
-        let mut parts = 0;
         let mut sites = Vec::new();
-        // Terms side by side share their parts.
-        let (mut first, mut before) = (0, None);
+        // How many parts each element has so far: terms side by side share theirs.
+        let mut depths = vec![0; held.place.lines * held.place.width];
+        let mut parts = 0;
         for term in terms {
             if let Some(site) = self.site(term)? {
                 sites.push(site);
                 continue;
             }
-            if before.is_none_or(|offset| offset >= term.offset) {
-                first = parts;
-            }
-            before = Some(term.offset);
-            let own = self.product(term, &held.place, source + first * len)?;
-            parts = parts.max(first + own);
+            let own = term.elements();
+            let first = own.iter().map(|e| depths[*e]).max().unwrap_or(0);
+            let end = first + self.product(term, &held.place, source + first * len)?;
+            own.iter().for_each(|e| depths[*e] = end);
+            parts = parts.max(end);
         }
         if !sites.is_empty() {
             let target = source + parts * len;
@@ -194,6 +201,7 @@ impl<'a> Jobs<'a> {
             width: place.lines * place.width / extent.max(1),
             sites: Vec::new(),
             touched: None,
+            squared: held.in_parts || t.touched.is_some(),
         };
         for (b, index) in sites {
             let i = self.indices.insert_full(*index).0;
@@ -240,12 +248,18 @@ impl<'a> Jobs<'a> {
         let parts = (self.capacity * x.lines).div_ceil(SHARE).clamp(1, most);
         let job = self.jobs.len() / JOB;
         let by_lanes = if self.lanes {
-            x.for_lanes(place, term.offset)
+            x.for_lanes(place, term.offset())
         } else {
             None
         };
+        let weighted = x.weights != NONE;
         let (kind, x, end) = match by_lanes {
-            Some(x) => (Tiles::Lanes, x, [NONE, 0]),
+            Some(x) => {
+                let weights = self.weights_beside(operands).filter(|_| x.is_turned);
+                let weights = weights.unwrap_or(x.weights);
+                let kind = Tiles::of_lanes(x.k, weights != NONE);
+                (kind, Matrices { weights, ..x }, [NONE, 0])
+            }
             None => (Tiles::Shared, x, [place.width, place.line]),
         };
         let Matrices {
@@ -255,16 +269,26 @@ impl<'a> Jobs<'a> {
             n,
             lines,
             order,
+            weights,
+            ..
         } = x;
         let (row, block, outer, inner) = (order.row, order.block, order.outer, order.inner);
-        let words = [a, b, k, n, lines, parts, target, place.room(), term.offset];
+        let words = [a, b, k, n, lines, parts, target, place.room(), term.offset()];
         self.jobs.extend(words.map(small));
         self.jobs.extend([row, block, outer, inner].map(small));
         self.jobs.extend(end.map(small));
-        self.jobs.push(term.scale.to_bits());
-        self.read += lines * (k.max(1) + n);
+        self.jobs
+            .extend([term.scale.to_bits(), small(NONE), small(weights), u32::from(weighted)]);
         self.written += parts * place.len();
-        if kind == Tiles::Lanes {
+        if let Some(before) = self
+            .made
+            .insert((kind, parts, phase, [a, b, k, n, lines, weights]), job)
+        {
+            self.jobs[before * JOB + ALSO] = small(job);
+            return Ok(parts);
+        }
+        self.read += lines * (k.max(1) + n);
+        if kind != Tiles::Shared {
             let of = (a, k, lines);
             self.adders.push(Adder { job, of, phase, parts });
         }
@@ -278,6 +302,28 @@ impl<'a> Jobs<'a> {
             }
         }
         Ok(parts)
+    }
+
+    /// The weights of another sum of the same product: what a row adds is then a sum of its own for both.
+    fn weights_beside(&self, operands: &Operands) -> Option<usize> {
+        let Operands::Product {
+            a, b, weights: None, ..
+        } = *operands
+        else {
+            return None;
+        };
+        let same = |other: &Operands| match *other {
+            Operands::Product {
+                a: x,
+                b: y,
+                weights: Some(w),
+                ..
+            } if (x, y) == (a, b) => Some(w),
+            _ => None,
+        };
+        let first = self.rows.sums.values().filter_map(same).min()?;
+        let at = (self.output_at)(first).0;
+        at.is_multiple_of(4).then_some(at)
     }
 
     /// Has a product that loads them add up the lines of a matrix; into how many parts.

@@ -28,6 +28,8 @@ impl Buffers {
 /// Memory that several kernels of a step share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
+    /// Whether the adapter runs on processor cores, by lanes.
+    pub(super) software: bool,
     pub(super) given: Memory,
     pub(super) jobs: Memory,
     pub(super) partial: Memory,
@@ -83,6 +85,20 @@ impl Shared {
         }
     }
 
+    /// Values made of trained tensors, before anything else.
+    pub(super) fn made(&self, lines: Memory, runs: Memory, groups: usize) -> Tail {
+        let bindings = vec![
+            (lines, Use::Records),
+            (runs, Use::Records),
+            (self.kept, Use::Read),
+            (Memory::Weights, Use::Write),
+        ];
+        Tail {
+            after: 0,
+            ..tail("made", include_str!("../../shaders/made.wgsl"), bindings, groups)
+        }
+    }
+
     /// Rows of gradients of tables.
     pub(super) fn segments(&self) -> Tail {
         let bindings = vec![
@@ -93,7 +109,13 @@ impl Shared {
             (self.partial, Use::Write),
             (self.squares, Use::Write),
         ];
-        tail("segments", include_str!("../../shaders/segments.wgsl"), bindings, 0)
+        let text = include_str!("../../shaders/segments.wgsl");
+        // Idle lanes cost a software adapter as much as busy ones, and rows of tables are short.
+        let text = match self.software {
+            true => text.replace("const THREADS = 64u", "const THREADS = 16u"),
+            false => text.to_owned(),
+        };
+        tail("segments", &text, bindings, 0)
     }
 
     pub(super) fn numbers(&self, text: &str) -> Tail {
@@ -108,9 +130,14 @@ impl Shared {
         tail("numbers", text, bindings, 1)
     }
 
-    /// An update of tensors in this memory, by a kernel of this text.
-    pub(super) fn update(&self, update: &Update, text: String, spans: Memory, of: Memory, groups: usize) -> Tail {
-        let gradient = if update.touched { self.partial } else { self.gradient };
+    /// An update of tensors in this memory by gradients in that, by a kernel of this text.
+    pub(super) fn update(
+        &self,
+        update: &Update,
+        text: String,
+        (spans, gradient, of): (Memory, Memory, Memory),
+        groups: usize,
+    ) -> Tail {
         let mut bindings = vec![
             (spans, Use::Records),
             (gradient, Use::Read),

@@ -16,8 +16,10 @@ pub(super) struct Held {
     pub(super) place: Place,
     /// Its state: name, and place in the memory of first, second, .. states.
     pub(super) states: Vec<(String, Place)>,
-    /// Its gradients among all; none where only touched rows have one.
+    /// Its gradients among all, or among parts of sums; none where only touched rows have one.
     pub(super) gradients: Vec<Place>,
+    /// Whether its gradient is among parts of sums: rows of a table, which need no adding up.
+    pub(super) in_parts: bool,
 }
 
 /// All of them.
@@ -72,7 +74,8 @@ impl Layout {
             states.push((name(state.value), own));
         }
         let mut gradients = Vec::new();
-        if t.touched.is_none() {
+        let in_parts = t.touched.is_none() && t.is_looked_up(g);
+        if t.touched.is_none() && !in_parts {
             for _ in &t.gradients {
                 gradients.push(place.moved(self.gradient));
                 self.gradient += place.room();
@@ -84,6 +87,7 @@ impl Layout {
             place,
             states,
             gradients,
+            in_parts,
         })
     }
 }

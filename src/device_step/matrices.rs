@@ -12,6 +12,10 @@ pub(super) enum Tiles {
     Shared,
     /// Lanes that share what they load.
     Lanes,
+    /// The same for left matrices of few columns.
+    Low,
+    /// The same, row by row: what a row adds is a sum of its own, which may be weighted.
+    ByRow,
 }
 
 impl Tiles {
@@ -20,7 +24,7 @@ impl Tiles {
         match self {
             Self::Shared if k == 0 => (1, n.next_power_of_two().min(64)),
             Self::Shared => (32, 32),
-            Self::Lanes => (lanes::TALL, lanes::WIDE),
+            Self::Lanes | Self::Low | Self::ByRow => (self.tall(), lanes::WIDE),
         }
     }
 
@@ -28,7 +32,26 @@ impl Tiles {
     pub(super) fn text(self) -> String {
         match self {
             Self::Shared => include_str!("../../shaders/sums.wgsl").to_owned(),
-            Self::Lanes => lanes::text(),
+            Self::Lanes | Self::Low | Self::ByRow => lanes::text(self.tall(), self == Self::ByRow),
+        }
+    }
+
+    /// Columns of the left matrix in a tile of lanes.
+    fn tall(self) -> usize {
+        match self {
+            Self::Low => lanes::LOW,
+            // Three tiles of sums, in the first cache together.
+            Self::ByRow => lanes::TALL / 2,
+            Self::Lanes | Self::Shared => lanes::TALL,
+        }
+    }
+
+    /// For lanes, with a left matrix of so many columns and weights or without.
+    pub(super) fn of_lanes(columns: usize, weighted: bool) -> Self {
+        match weighted {
+            true => Self::ByRow,
+            false if columns <= lanes::LOW => Self::Low,
+            false => Self::Lanes,
         }
     }
 }
@@ -45,6 +68,10 @@ pub(super) struct Matrices {
     /// Lines for each row.
     pub(super) lines: usize,
     pub(super) order: Order,
+    /// First element of the weights of each row's lines of the left matrix; of the right one where they are turned.
+    pub(super) weights: usize,
+    /// Whether the matrices are in each other's places.
+    pub(super) is_turned: bool,
 }
 
 /// No element.
@@ -65,12 +92,16 @@ impl Matrices {
         };
         let ((a, k), (b, n), order, lines) = match operands {
             Operands::Lines { b, lines } => ((NONE, 0), of(b, lines), order, lines),
-            Operands::Product { a, b, lines } => match (of(a, lines), of(b, lines)) {
+            Operands::Product { a, b, lines, .. } => match (of(a, lines), of(b, lines)) {
                 ((a, 1), b) => ((a, 0), b, order, lines),
                 (a, (b, 1)) => ((b, 0), a, column, lines),
                 (a, b) => (a, b, order, lines),
             },
             Operands::Scatter { .. } => return None,
+        };
+        let weights = match operands {
+            Operands::Product { weights: Some(w), .. } => of(w, 1).0,
+            _ => NONE,
         };
         Some(Self {
             a,
@@ -79,6 +110,8 @@ impl Matrices {
             n,
             lines,
             order,
+            weights,
+            is_turned: false,
         })
     }
 
@@ -96,6 +129,7 @@ impl Matrices {
             b: self.a,
             n: self.k,
             order,
+            is_turned: true,
             ..self
         }
     }
@@ -108,6 +142,10 @@ impl Matrices {
         } else {
             self
         };
+        // Weights are those of the right matrix.
+        if x.weights != NONE && !(x.is_turned && x.weights.is_multiple_of(4)) {
+            return None;
+        }
         let mut words = vec![x.a, x.k, x.b, x.n, x.order.row, offset, place.len()];
         if x.order.block < x.n {
             words.extend([x.order.block, x.order.outer]);

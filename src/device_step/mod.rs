@@ -1,26 +1,29 @@
 //! Training on a device: a step of a graph whose outputs replace its parameters, as a few dispatches on memory that stays.
 //!
-//! 1. What works row by row goes through the pipeline of inference as it is (`rows`): its outputs are the operands of
+//! 1. Weights that rows read across their lines, or sums of parts of such, are put together first (`made`).
+//! 2. What works row by row goes through the pipeline of inference as it is (`rows`): its outputs are the operands of
 //!    sums over the batch. Where rows wait for such a sum (a mean, a variance, the gradients of these), they are cut into
 //!    *phases*, and the sum is made between two of them and written where weights are.
-//! 2. The sums of a phase are one dispatch, `shaders/sums.wgsl`, and on software adapters a second one where lanes share
+//! 3. The sums of a phase are one dispatch, `shaders/sums.wgsl`, and on software adapters a second one where lanes share
 //!    what they load (`lanes`); rows of gradients of tables are another,
 //!    `shaders/segments.wgsl`, over lookups that the host has sorted (`tables`). No atomics: the same batch gives the same
 //!    bits.
-//! 3. `shaders/combine.wgsl` adds up the parts of gradients, and their squares.
-//! 4. One workgroup computes what is a number: metrics, the norm, factors of the update (`numbers`).
-//! 5. Updates are the same few scalar statements for every element of every tensor (`updates`): one dispatch for all
+//! 4. `shaders/combine.wgsl` adds up the parts of gradients, and their squares.
+//! 5. One workgroup computes what is a number: metrics, the norm, factors of the update (`numbers`).
+//! 6. Updates are the same few scalar statements for every element of every tensor (`updates`): one dispatch for all
 //!    tensors with the same statements. Where a table changes only in the rows that a batch looks up, its gradient has these
 //!    rows alone, and a workgroup takes one of them: neither time nor memory depends on the table's size.
 //!
 //! A step that has not this form is refused by name: then [`crate::cpu::Stepper`] runs it.
 
 mod assemble;
+mod by_rows;
 mod form;
 mod jobs;
 mod kernels;
 mod lanes;
 mod layout;
+mod made;
 mod matrices;
 mod numbers;
 mod outline;

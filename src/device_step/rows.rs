@@ -9,15 +9,24 @@ use std::collections::HashMap;
 use indexmap::{IndexMap, IndexSet};
 
 use super::Error;
+use super::by_rows::ByRows;
 use super::form::Form;
-use crate::ir::{Fold, Graph, Op, Value};
-use crate::tensor::Sizes;
+use super::made::made_of;
+use super::terms::Term;
+use crate::ir::{Binary, Fold, Graph, Op, Value};
+use crate::tensor::{Dim, Sizes};
 
 /// What a sum over rows multiplies: positions among the outputs of the row part.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operands {
-    /// `A^T B`, both with so many lines for each row.
-    Product { a: usize, b: usize, lines: usize },
+    /// `A^T B`, both with so many lines for each row; `weights` has one line for each row, which those of A are multiplied
+    /// by.
+    Product {
+        a: usize,
+        b: usize,
+        lines: usize,
+        weights: Option<usize>,
+    },
     /// The sum of the lines of B.
     Lines { b: usize, lines: usize },
     /// Lines of B to where an index, a value of the step, says.
@@ -37,6 +46,8 @@ pub(super) struct Rows {
     pub(super) waited: IndexMap<Value, (String, usize)>,
     /// Name of the output for each metric of rows.
     pub(super) metrics: Vec<(String, String)>,
+    /// Parameters of the graph that are made of trained tensors, as values of the step, before a batch.
+    pub(super) made: IndexMap<Value, (String, Vec<Term>)>,
 }
 
 /// Name of output `i` of the row part.
@@ -55,6 +66,7 @@ impl Rows {
             outputs: IndexSet::new(),
             sums: HashMap::new(),
             waited: IndexMap::new(),
+            made: IndexMap::new(),
         };
         // Trained tensors first, so that they lie together.
         for t in &form.trained {
@@ -92,6 +104,7 @@ struct Copy<'a> {
     sums: HashMap<Value, Operands>,
     /// The parameter that a sum is.
     waited: IndexMap<Value, Value>,
+    made: IndexMap<Value, (String, Vec<Term>)>,
 }
 
 impl Copy<'_> {
@@ -107,7 +120,7 @@ impl Copy<'_> {
                 Some(sum) => {
                     let of = |i: usize| phases[self.outputs[i].index()];
                     let phase = match self.sums[sum] {
-                        Operands::Product { a, b, .. } => of(a).max(of(b)),
+                        Operands::Product { a, b, weights, .. } => of(a).max(of(b)).max(weights.map_or(0, of)),
                         Operands::Lines { b, .. } | Operands::Scatter { b, .. } => of(b),
                     };
                     waited.insert(*sum, (waited_name(*sum), phase));
@@ -123,6 +136,7 @@ impl Copy<'_> {
             sums: self.sums,
             waited,
             metrics,
+            made: self.made,
         }
     }
 
@@ -150,12 +164,28 @@ impl Copy<'_> {
                 };
                 let lines = lines(g, b);
                 let b = self.output(b)?;
-                Ok(Operands::Product { a, b, lines })
+                Ok(Operands::Product {
+                    a,
+                    b,
+                    lines,
+                    weights: None,
+                })
             }
             Op::Reduce(Fold::Sum, axes) => {
                 let x = n.args[0];
+                if let Some(by_rows) = ByRows::of(g, v) {
+                    return self.by_rows(by_rows);
+                }
                 // Leading axes are lines; others are folded row by row first.
-                let leading = axes.iter().enumerate().take_while(|(i, a)| i == *a).count();
+                let mut leading = axes.iter().enumerate().take_while(|(i, a)| i == *a).count();
+                // A number would be the sum of one long column.
+                let last = g.shape(x).0[leading.saturating_sub(1)..]
+                    .iter()
+                    .map(|d| d.factor())
+                    .product::<usize>();
+                if leading > 1 && g.shape(v).numel(Sizes::ONE) == 1 && last > 1 {
+                    leading -= 1;
+                }
                 if leading == 0 {
                     return Err(Error::refused(g, v, "rows are not its first axis"));
                 }
@@ -177,6 +207,37 @@ impl Copy<'_> {
         }
     }
 
+    fn by_rows(&mut self, ByRows { turned, b, weights }: ByRows) -> Result<Operands, Error> {
+        let swap = || Op::Permute(vec![0, 2, 1]);
+        let lines = self.g.shape(b).0[..2].iter().map(|d| d.factor()).product();
+        let product = self.g.shape(turned).0[1].factor().min(self.g.shape(b).0[2].factor());
+        let by_kernel = product > 1 && self.g.shape(b).0[0] == Dim::Rows(1);
+        let mut a = match self.g.op(turned) {
+            op if *op == swap() => self.at(self.g.args(turned)[0])?,
+            _ => {
+                let turned = self.at(turned)?;
+                self.graph.apply(swap(), &[turned])?
+            }
+        };
+        let of_kernel = match weights.filter(|_| by_kernel) {
+            Some(weights) => Some(self.output(weights)?),
+            None => None,
+        };
+        if let Some(weights) = weights.filter(|_| !by_kernel) {
+            let weights = self.at(weights)?;
+            let weights = self.graph.apply(swap(), &[weights])?;
+            a = self.graph.binary(Binary::Mul, a, weights)?;
+        }
+        let a = self.outputs.insert_full(a).0;
+        let b = self.output(b)?;
+        Ok(Operands::Product {
+            a,
+            b,
+            lines,
+            weights: of_kernel,
+        })
+    }
+
     /// An output of the row part: the same elements in the same order as `v` of the step.
     fn output(&mut self, mut v: Value) -> Result<usize, Error> {
         let first = |v: Value| matches!(self.g.shape(v).symbolic(), Some((0, _)));
@@ -192,6 +253,13 @@ impl Copy<'_> {
             return Ok(*new);
         }
         let n = self.g.node(v);
+        if let Some(terms) = made_of(self.g, self.form, v) {
+            let name = format!("made.{v}");
+            let new = self.graph.declare(Op::Param(name.clone()), &[], n.ty.clone())?;
+            self.made.insert(v, (name, terms));
+            self.known.insert(v, new);
+            return Ok(new);
+        }
         let new = match &n.op {
             _ if self.form.is_sum[v.index()] => {
                 self.sum(v)?;

@@ -22,6 +22,8 @@ pub(super) struct Table {
     pub(super) sites: Vec<(String, Option<usize>)>,
     /// Where only touched rows change: then the gradient has these alone, one after the other.
     pub(super) touched: Option<TouchedRows>,
+    /// Whether nobody else adds up the squares of its rows.
+    pub(super) squared: bool,
 }
 
 /// How touched rows are updated.
@@ -120,6 +122,10 @@ impl Tables {
                 let start = lookups.terms.len();
                 lookups.terms.extend(terms);
                 let (place, square) = match &table.touched {
+                    None if table.squared => {
+                        squares += 1;
+                        (row, small(squares - 1))
+                    }
                     None => (row, small(usize::MAX)),
                     Some(touched) => {
                         lookups.spans[touched.class].extend(table.span(touched, row, i));

@@ -1,18 +1,50 @@
 //! Sums over the batch, and values that are made of such sums.
 
+use super::by_rows::ByRows;
 use crate::ir::{Binary, Fold, Graph, Op, Scalar, Unary, Value};
 use crate::tensor::Sizes;
 
-/// A sum over the batch as part of a gradient.
+/// A sum over the batch as part of a gradient, or a parameter as part of a value: a box of its elements.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
+    /// The sum, or the parameter.
     pub(super) sum: Value,
     pub(super) scale: f32,
-    /// First element of the gradient that it is in.
-    pub(super) offset: usize,
-    /// Axes of that part of the gradient, those of one element aside: extent, and elements of the sum from one index to the
-    /// next.
-    axes: Vec<(usize, usize)>,
+    /// Element of the sum that the first one is.
+    from: usize,
+    /// The axes of the gradient.
+    axes: Vec<Axis>,
+}
+
+/// A part of a line of a value: elements of a term from one on, by a stride, at these indices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Run {
+    pub(super) from: usize,
+    pub(super) stride: usize,
+    pub(super) start: usize,
+    pub(super) count: usize,
+}
+
+/// An axis of a gradient and what a term has of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Axis {
+    extent: usize,
+    /// First index.
+    start: usize,
+    count: usize,
+    /// Elements of the sum from one index to the next.
+    stride: usize,
+}
+
+impl Axis {
+    fn whole(count: usize, stride: usize) -> Self {
+        Self {
+            extent: count,
+            start: 0,
+            count,
+            stride,
+        }
+    }
 }
 
 /// Where an element of a sum, a matrix, is in the gradient: row `i` and column `j` at
@@ -29,32 +61,81 @@ impl Term {
     /// A sum as it stands.
     pub(super) fn whole(g: &Graph, sum: Value) -> Option<Self> {
         matrix(g, sum)?;
-        let mut stride = 1;
-        let mut axes = Vec::new();
-        for n in g.shape(sum).per_row().into_iter().rev() {
-            if n != 1 {
-                axes.push((n, stride));
-            }
-            stride *= n;
-        }
-        axes.reverse();
-        Some(Self {
-            sum,
+        Some(Self::all(g, sum))
+    }
+
+    /// All elements of a value.
+    pub(super) fn all(g: &Graph, v: Value) -> Self {
+        let shape = g.shape(v).per_row();
+        let axes = shape.iter().zip(strides(&shape));
+        Self {
+            sum: v,
             scale: 1.0,
-            offset: 0,
-            axes,
+            from: 0,
+            axes: axes.map(|(n, stride)| Axis::whole(*n, stride)).collect(),
+        }
+    }
+
+    /// Whether neighbours on the last axis are neighbours in the parameter.
+    pub(super) fn is_along_lines(&self) -> bool {
+        self.axes.iter().rfind(|a| a.extent != 1).is_none_or(|a| a.stride == 1)
+    }
+
+    /// What it has of a line of the value: of the indices of all axes but the last.
+    pub(super) fn run(&self, line: &[usize]) -> Option<Run> {
+        let (last, outer) = self.axes.split_last()?;
+        let mut from = self.from;
+        for (a, i) in outer.iter().zip(line) {
+            from += i.checked_sub(a.start).filter(|i| *i < a.count)? * a.stride;
+        }
+        Some(Run {
+            from,
+            stride: last.stride,
+            start: last.start,
+            count: last.count,
         })
     }
 
     /// Whether it lies in a gradient as the sum does.
     pub(super) fn is_straight(&self) -> bool {
-        let next = self.axes.iter().skip(1).map(|(n, stride)| n * stride).chain([1]);
-        self.offset == 0 && self.axes.iter().zip(next).all(|((_, stride), next)| *stride == next)
+        let places = self.places();
+        let straight = |(a, place): (&Axis, usize)| a.extent == 1 || a.stride == place;
+        self.is_whole() && self.from == 0 && self.axes.iter().zip(places).all(straight)
+    }
+
+    /// Whether the gradient has no elements but its own.
+    fn is_whole(&self) -> bool {
+        self.axes.iter().all(|a| a.count == a.extent)
+    }
+
+    /// Elements of the gradient from one index of an axis to the next.
+    fn places(&self) -> Vec<usize> {
+        strides(&self.axes.iter().map(|a| a.extent).collect::<Vec<_>>())
+    }
+
+    /// First element of the gradient that it is in.
+    pub(super) fn offset(&self) -> usize {
+        self.axes
+            .iter()
+            .zip(self.places())
+            .map(|(a, place)| a.start * place)
+            .sum()
+    }
+
+    /// The elements of the gradient that it is in.
+    pub(super) fn elements(&self) -> Vec<usize> {
+        let mut all = vec![self.offset()];
+        for (a, place) in self.axes.iter().zip(self.places()) {
+            let of = |first: usize| (0..a.count).map(move |i| first + i * place);
+            all = all.into_iter().flat_map(of).collect();
+        }
+        all
     }
 
     /// Its elements in another shape, row by row.
     fn reshaped(mut self, to: &[usize]) -> Option<Self> {
-        let mut from = self.axes.clone();
+        let mut from: Vec<(usize, usize)> = self.axes.iter().map(|a| (a.count, a.stride)).collect();
+        from.retain(|(n, _)| *n != 1);
         // Neighbours that are one axis.
         from.dedup_by(|b, a| {
             let one = a.1 == b.0 * b.1;
@@ -64,12 +145,16 @@ impl Term {
             one
         });
         let mut axes = Vec::new();
-        for n in to.iter().rev().copied().filter(|n| *n != 1) {
+        for n in to.iter().rev().copied() {
+            if n == 1 {
+                axes.push(Axis::whole(1, 1));
+                continue;
+            }
             let (left, stride) = from.last_mut()?;
             if !left.is_multiple_of(n) {
                 return None;
             }
-            axes.push((n, *stride));
+            axes.push(Axis::whole(n, *stride));
             (*left, *stride) = (*left / n, *stride * n);
             if *left == 1 {
                 from.pop();
@@ -82,21 +167,23 @@ impl Term {
 
     /// Where its elements are, if two strides of columns say so.
     pub(super) fn order(&self, g: &Graph) -> Option<Order> {
-        let (_, columns) = matrix(g, self.sum)?;
+        let (rows, columns) = matrix(g, self.sum)?;
+        if self.axes.iter().map(|a| a.count).product::<usize>() != rows * columns {
+            return None;
+        }
         let mut of_rows = Vec::new();
         let mut of_columns = Vec::new();
-        let mut place = 1;
-        for (n, stride) in self.axes.iter().rev() {
-            let within = (columns / stride.max(&1)).clamp(1, *n);
+        let axes = self.axes.iter().zip(self.places());
+        for (Axis { count, stride, .. }, place) in axes.rev().filter(|(a, _)| a.count != 1) {
+            let within = (columns / stride.max(&1)).clamp(1, *count);
             if *stride >= columns {
                 of_rows.push((*stride, place));
             } else {
                 of_columns.push((*stride, place));
-                if within < *n {
+                if within < *count {
                     of_rows.push((columns, place * within));
                 }
             }
-            place *= n;
         }
         of_columns.sort_unstable();
         let row = match of_rows[..] {
@@ -119,50 +206,53 @@ impl Term {
     }
 }
 
-/// The sums over the batch that a value is made of, if it is: added up, side by side along the first axis, turned.
-pub(super) fn terms(g: &Graph, is_sum: &[bool], v: Value) -> Option<Vec<Term>> {
+/// What a value is made of, if it is nothing but such leaves added up, side by side, turned, cut.
+pub(super) fn terms(g: &Graph, leaf: &dyn Fn(Value) -> Option<Term>, v: Value) -> Option<Vec<Term>> {
     let n = g.node(v);
-    if is_sum[v.index()] {
-        return Some(vec![Term::whole(g, v)?]);
+    if let Some(term) = leaf(v) {
+        return Some(vec![term]);
     }
-    let of = |i: usize| terms(g, is_sum, n.args[i]);
+    let of = |i: usize| terms(g, leaf, n.args[i]);
     let negative = |terms: Vec<Term>| terms.into_iter().map(|t| Term { scale: -t.scale, ..t });
-    let own = || n.ty.shape.per_row();
     match &n.op {
         Op::Reshape => {
-            let whole = |t: &Term| t.offset == 0 && elements(t) == own().iter().product::<usize>();
-            of(0)?
-                .into_iter()
-                .map(|t| if whole(&t) { t.reshaped(&own()) } else { None })
-                .collect()
+            let to = n.ty.shape.per_row();
+            let reshaped = |t: Term| if t.is_whole() { t.reshaped(&to) } else { None };
+            of(0)?.into_iter().map(reshaped).collect()
         }
         Op::Unary(Unary::Neg) => Some(negative(of(0)?).collect()),
         Op::Binary(Binary::Add) => Some(of(0)?.into_iter().chain(of(1)?).collect()),
         Op::Binary(Binary::Sub) => Some(of(0)?.into_iter().chain(negative(of(1)?)).collect()),
         Op::Permute(perm) => {
-            let from = g.shape(n.args[0]).per_row();
-            // Its axes of more than one element.
-            let long: Vec<usize> = (0..from.len()).filter(|a| from[*a] != 1).collect();
             let turned = |t: Term| {
-                let at = |a: &usize| long.iter().position(|l| l == a).and_then(|i| t.axes.get(i).copied());
-                let known = t.offset == 0 && t.axes.len() == long.len();
-                let axes = perm.iter().filter(|a| from[**a] != 1).map(at).collect::<Option<_>>();
-                axes.filter(|_| known).map(|axes| Term { axes, ..t.clone() })
+                let axes = perm.iter().map(|a| t.axes[*a]).collect();
+                Term { axes, ..t }
             };
-            of(0)?.into_iter().map(turned).collect()
+            Some(of(0)?.into_iter().map(turned).collect())
         }
-        Op::Concat(0) => {
+        Op::Slice { axis, start, step, .. } => {
+            let count = n.ty.shape.per_row()[*axis];
+            let cut = |mut t: Term| {
+                let a = t.axes.get_mut(*axis).filter(|a| a.count == a.extent)?;
+                t.from += start * a.stride;
+                *a = Axis::whole(count, a.stride * step);
+                Some(t)
+            };
+            of(0)?.into_iter().map(cut).collect()
+        }
+        Op::Concat(axis) => {
+            let extent = n.ty.shape.per_row()[*axis];
             let mut all = Vec::new();
-            let mut offset = 0;
+            let mut start = 0;
             for a in &n.args {
                 if !is_zero(g, *a) {
-                    let own = terms(g, is_sum, *a)?;
-                    all.extend(own.into_iter().map(|t| Term {
-                        offset: t.offset + offset,
-                        ..t
-                    }));
+                    for mut t in terms(g, leaf, *a)? {
+                        t.axes[*axis].start += start;
+                        t.axes[*axis].extent = extent;
+                        all.push(t);
+                    }
                 }
-                offset += g.shape(*a).per_row().iter().product::<usize>();
+                start += g.shape(*a).per_row()[*axis];
             }
             Some(all)
         }
@@ -170,8 +260,16 @@ pub(super) fn terms(g: &Graph, is_sum: &[bool], v: Value) -> Option<Vec<Term>> {
     }
 }
 
-fn elements(t: &Term) -> usize {
-    t.axes.iter().map(|(n, _)| n).product()
+/// Elements from one index of each axis to the next, of a tensor of this shape.
+fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut stride = 1;
+    let mut all: Vec<usize> = Vec::with_capacity(shape.len());
+    for n in shape.iter().rev() {
+        all.push(stride);
+        stride *= n;
+    }
+    all.reverse();
+    all
 }
 
 fn is_zero(g: &Graph, v: Value) -> bool {
@@ -187,6 +285,7 @@ pub(super) fn matrix(g: &Graph, sum: Value) -> Option<(usize, usize)> {
     let all = shape.iter().product();
     match g.op(sum) {
         Op::MatMul if shape.len() == 2 => Some((shape[0], shape[1])),
+        _ if ByRows::of(g, sum).is_some() => Some((shape[1], shape[2])),
         Op::Reduce(Fold::Sum, _) => Some((1, all)),
         Op::ScatterAdd(0) => Some((shape[0], all / shape[0].max(1))),
         _ => None,
@@ -216,10 +315,11 @@ mod tests {
         let sum = g.matmul(x, y).expect("a sum");
         let v = moves(&mut g, sum);
         let is_sum = crate::ir::rows::sums(&g).expect("sums");
-        let terms = terms(&g, &is_sum, v)?;
+        let leaf = |v: Value| Term::whole(&g, v).filter(|_| is_sum[v.index()]);
+        let terms = terms(&g, &leaf, v)?;
         let [term] = &terms[..] else { return None };
         let o = term.order(&g)?;
-        let at = |i: usize, j: usize| o.row * i + o.outer * (j / o.block) + o.inner * (j % o.block);
+        let at = |i: usize, j: usize| term.offset() + o.row * i + o.outer * (j / o.block) + o.inner * (j % o.block);
         Some((0..24).map(|e| at(e / 6, e % 6)).collect())
     }
 
@@ -238,5 +338,14 @@ mod tests {
             g.permute(v, &[1, 0, 2]).expect("turned")
         };
         assert_eq!(places(apart), Some(blocks));
+        // Beside zeros, turned: column `4 + i` of row `j` in lines of 8.
+        let beside: Vec<usize> = (0..24).map(|e| e % 6 * 8 + 4 + e / 6).collect();
+        let aside = |g: &mut Graph, v| {
+            let zero = g.constant_f32(0.0).expect("zero");
+            let zeros = g.broadcast(zero, &Shape::fixed(&[4, 6])).expect("zeros");
+            let v = g.concat(&[zeros, v], 0).expect("beside");
+            g.permute(v, &[1, 0]).expect("turned")
+        };
+        assert_eq!(places(aside), Some(beside));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::jobs::Jobs;
 use super::layout::Held;
+use super::made::Made;
 use super::places::{Parts, Place};
 use super::tables::Lookups;
 use crate::bundle::Variant;
@@ -31,6 +32,10 @@ impl Fixed {
             of_row: kernels.iter().map(|k| k.activation_bytes as usize / 4).sum(),
             once: kernels.iter().map(|k| k.weight_bytes as usize / 4).sum(),
         }
+    }
+
+    pub(super) fn made(&mut self, made: &Made) {
+        self.once += made.elements.iter().sum::<usize>();
     }
 
     pub(super) fn sums(&mut self, jobs: &Jobs) {

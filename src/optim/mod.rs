@@ -14,6 +14,11 @@
 //! | `step.bias1`, `step.bias2` | `f32[]` | `1 - beta^t` of Adam's two means |
 //! | `step.seed` | `i32[]` | where the step's random numbers start |
 //!
+//! # Algebra
+//!
+//! Gradients are taken of the model as it is written or with its products of concatenations split
+//! ([`crate::simplify::split`]), whichever makes the cheaper step. Parameters, state and metrics are the same.
+//!
 //! # Lazy tables
 //!
 //! A table is a parameter that is only ever looked up by row. Under [`Group::lazy`] its writes have the form
@@ -32,7 +37,8 @@ mod update;
 
 use crate::grad;
 use crate::ir::{Binary, Fold, Graph, Op, TypeError, Unary, Value};
-use crate::tensor::{DType, HostTensor, Shape, Tensors};
+use crate::simplify::{self, flops};
+use crate::tensor::{DType, HostTensor, Shape, Sizes, Tensors};
 
 pub use crate::pieces::NEXT;
 pub use config::{Decay, Group, Optimiser, Rule, Schedule};
@@ -69,6 +75,9 @@ pub enum Error {
     /// The loss has no gradient.
     #[error(transparent)]
     Grad(#[from] grad::Error),
+    /// A rule of algebra failed: a bug.
+    #[error(transparent)]
+    Simplify(#[from] simplify::Error),
     /// No group takes a parameter that the loss depends on.
     #[error("nothing to train: the loss depends on no parameter that a group of the optimiser takes")]
     Untrained,
@@ -92,6 +101,27 @@ pub enum Error {
 /// [`Error`].
 pub fn step(mut g: Graph, loss: Value, optimiser: &Optimiser) -> Result<Step, Error> {
     optimiser.check()?;
+    g.outputs.retain(|(name, _)| name != LOSS);
+    g.outputs.insert(0, (LOSS.to_owned(), loss));
+    let split = simplify::split(&g)?;
+    let written = step_of(g, optimiser)?;
+    let split = step_of(split, optimiser)?;
+    let cost = |step: &Step| flops(&step.graph, BATCH);
+    Ok(if cost(&split) < cost(&written) { split } else { written })
+}
+
+/// The metric that is trained.
+const LOSS: &str = "loss";
+
+/// What steps are compared at.
+const BATCH: Sizes = Sizes {
+    rows: 512,
+    requests: 512,
+};
+
+/// The step of the output `loss` of a graph.
+fn step_of(mut g: Graph, optimiser: &Optimiser) -> Result<Step, Error> {
+    let loss = g.outputs[0].1;
     let trained = trained(&g, loss, optimiser);
     if trained.is_empty() {
         return Err(Error::Untrained);
@@ -109,8 +139,6 @@ pub fn step(mut g: Graph, loss: Value, optimiser: &Optimiser) -> Result<Step, Er
     let (writes, mut metrics): (Vec<_>, Vec<_>) = std::mem::take(&mut g.outputs)
         .into_iter()
         .partition(|(name, _)| name.starts_with(NEXT));
-    metrics.retain(|(name, _)| name != "loss");
-    metrics.insert(0, ("loss".to_owned(), loss));
     metrics.push(("grad_norm".to_owned(), norm));
     let mut out = Writes::new(metrics, finite);
     for (name, new) in writes {

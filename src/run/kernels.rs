@@ -79,7 +79,7 @@ pub(super) enum Access {
 }
 
 /// Bytes that a buffer of structures has at least.
-pub(super) const RECORD: u64 = 64;
+pub(super) const RECORD: u64 = 80;
 
 impl Access {
     fn of(binding: Binding) -> Self {

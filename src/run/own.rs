@@ -22,7 +22,7 @@ pub enum Use {
     Uniform,
     /// Read.
     Read,
-    /// Read as structures of at most 64 bytes.
+    /// Read as structures of at most 80 bytes.
     Records,
     /// Read and written.
     Write,

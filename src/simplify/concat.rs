@@ -33,12 +33,25 @@ const BATCHES: [Sizes; 2] = [
 ];
 
 pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
+    Ok(split(g, |_| true)?)
+}
+
+/// The same where parameters change, and only where each product has one term. What no input reaches, nobody computes once
+/// and for all there; and a concatenation of weights has a gradient that is cut apart.
+pub(super) fn of_step(g: &Graph) -> Result<Graph, TypeError> {
+    split(g, |split| {
+        let mut classes = split.classes.iter();
+        classes.all(|(class, terms)| !class.is_constant() && terms.len() == 1)
+    })
+}
+
+fn split(g: &Graph, accept: impl Fn(&Split) -> bool) -> Result<Graph, TypeError> {
     let uniform = uniform(g);
-    let g = rewrite(g, |e, v| match Split::of(e.old, &uniform, v) {
+    let g = rewrite(g, |e, v| match Split::of(e.old, &uniform, v).filter(&accept) {
         Some(split) => split.build(e).map(Some),
         None => Ok(None),
     })?;
-    Ok(live(&g)?)
+    live(&g)
 }
 
 /// Rows of a weight, from the first one on; negated or not.
@@ -87,9 +100,13 @@ impl Class {
         }
     }
 
+    fn is_constant(&self) -> bool {
+        self.rows.iter().all(|d| !d.is_symbolic())
+    }
+
     /// Number of rows that are computed; a constant term costs nothing.
     fn count(&self, sizes: Sizes) -> usize {
-        if self.rows.iter().all(|d| !d.is_symbolic()) {
+        if self.is_constant() {
             return 0;
         }
         let at = |d: &Dim| match d {

@@ -1,6 +1,5 @@
 //! What a graph costs: floating-point operations of its anchors.
 
-use super::edit::constant;
 use crate::ir::{Graph, Op};
 use crate::tensor::Sizes;
 
@@ -10,10 +9,14 @@ use crate::tensor::Sizes;
 #[must_use]
 pub fn flops(g: &Graph, sizes: Sizes) -> u64 {
     let live = g.live();
+    let mut varies = vec![false; g.len()];
+    for (v, n) in g.iter() {
+        varies[v.index()] = matches!(n.op, Op::Input(_)) || n.args.iter().any(|a| varies[a.index()]);
+    }
     let cost = |(v, n): (crate::ir::Value, &crate::ir::Node)| -> usize {
         let numel = |i: usize| g.shape(n.args[i]).numel(sizes);
         match n.op {
-            _ if !live[v.index()] || constant(g, v) => 0,
+            _ if !live[v.index()] || !varies[v.index()] => 0,
             Op::MatMul => 2 * numel(0) * n.ty.shape.0.last().map_or(1, |d| d.at(sizes)),
             Op::Reduce(..) | Op::CumSum(_) => numel(0),
             Op::Gru => 6 * n.ty.shape.numel(sizes) * n.ty.shape.0.last().map_or(1, |d| d.at(sizes)),

@@ -30,7 +30,7 @@ mod views;
 
 use crate::interp::EvalError;
 use crate::ir::rows::analyse;
-use crate::ir::{Graph, NotRowLocal, TypeError, verify};
+use crate::ir::{Graph, NotRowLocal, Op, TypeError, verify};
 use crate::tensor::Tensors;
 
 pub use flops::flops;
@@ -172,6 +172,28 @@ pub fn simplify_observed(
     };
     let used = g.params().filter_map(|(_, name, _)| used(name)).collect();
     Ok((g, used))
+}
+
+/// The one rule that also serves where parameters change and rows meet, as in a training step before its gradients are
+/// taken: products of concatenations become cheaper products, by factors of a row folded into weights. What it makes of
+/// parameters, slices of them and sums of slices, stays graph, so that gradients flow through it. Inputs, outputs and
+/// parameters stay as declared.
+///
+/// # Errors
+/// [`Error::Pass`] for a rule that built what does not type: a bug.
+pub fn split(graph: &Graph) -> Result<Graph, Error> {
+    let fault = |e: TypeError| Error::Pass {
+        pass: SPLIT.0,
+        source: e.into(),
+    };
+    let mut g = settled(graph.clone(), &mut |g| concat::of_step(&g).map_err(fault))?;
+    for (_, name, ty) in graph.params() {
+        if g.params().all(|(_, known, _)| known != name) {
+            let param = g.declare(Op::Param(name.to_owned()), &[], ty.clone());
+            param.map_err(fault)?;
+        }
+    }
+    Ok(g)
 }
 
 type Step<'a> = dyn FnMut(Graph, &Pass) -> Result<Graph, Error> + 'a;

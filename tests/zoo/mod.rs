@@ -7,6 +7,7 @@ mod goldens;
 mod gradients;
 mod refusals;
 mod sides;
+mod split;
 mod steps;
 mod training;
 
