@@ -39,6 +39,8 @@ struct Pace {
 const SEED: u64 = 0x7475_6e65;
 /// Seconds that a sample of a host's clock takes at least.
 const LEAST_SAMPLE: f64 = 0.01;
+/// What giving up checks has to gain.
+const GAIN_OF_UNCHECKED: f64 = 0.05;
 /// Batches of a sample at most.
 const MOST_BATCHES: f64 = 64.0;
 
@@ -146,7 +148,7 @@ impl<'t> Tuner<'t> {
             Ok(lap) => {
                 let race = self.race(pace, [&checked, &lap, &control])?;
                 let wrong = lap.wrong()?;
-                won = wrong.is_none() && race.won();
+                won = wrong.is_none() && race.won() && 1.0 - race.ratio > GAIN_OF_UNCHECKED;
                 wrong.unwrap_or(Verdict::of(&race))
             }
         };
