@@ -12,6 +12,7 @@ pub use self::vouch::vouch;
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
 
 use self::contents::{ports, store};
 use crate::bundle::{
@@ -182,37 +183,36 @@ fn build(
     observe: &mut Observer,
 ) -> Result<(Bundle, Vec<usize>), CompileError> {
     let stored = store(g, weights, options.precision);
-    let mut counts = Vec::new();
-    let mut wgsl = IndexMap::new();
-    let mut variants = Vec::new();
-    let mut planned = (0.0, 0.0);
-    for profile in &options.profiles {
-        let parts = match phases {
-            None => partition(g, profile, options.fusion)?,
-            Some(phases) => partition_in_phases(g, profile, phases)?,
-        };
-        counts.clone_from(&parts.phases);
-        observe(&format!("03-groups-{}.txt", profile.name), &describe(g, &parts));
-        // On processor cores packed halves are the faster: a native variant would only be weight.
-        for rung in options
-            .rungs
-            .iter()
-            .filter(|r| !(profile.software && **r == Rung::Native))
-        {
-            let Some((variant, shaders)) = variant(g, &parts, profile, *rung, &stored, options)? else {
-                continue;
-            };
-            for (s, kernel) in shaders.iter().zip(&variant.kernels) {
-                observe(
-                    &format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(),
-                    &s.wgsl,
-                );
-                wgsl.insert(kernel.wgsl.clone(), s.wgsl.clone());
-            }
-            planned = planned_flops(&variant);
-            variants.push(variant);
-        }
+    let parts = options.profiles.par_iter().map(|profile| match phases {
+        None => partition(g, profile, options.fusion),
+        Some(phases) => partition_in_phases(g, profile, phases),
+    });
+    let parts: Vec<Partition> = in_order(parts)?;
+    let profiles = options.profiles.iter().zip(&parts);
+    for (profile, parts) in profiles.clone() {
+        observe(&format!("03-groups-{}.txt", profile.name), &describe(g, parts));
     }
+    // On processor cores packed halves are the faster: a native variant would only be weight.
+    let runs = |profile: &Profile, rung: Rung| !(profile.software && rung == Rung::Native);
+    let wanted = profiles.flat_map(|(profile, parts)| options.rungs.iter().map(move |rung| (*profile, parts, *rung)));
+    let wanted: Vec<_> = wanted.filter(|(profile, _, rung)| runs(profile, *rung)).collect();
+    let made = wanted
+        .par_iter()
+        .map(|(profile, parts, rung)| variant(g, parts, profile, *rung, &stored, options));
+    let (mut wgsl, mut variants, mut planned) = (IndexMap::new(), Vec::new(), (0.0, 0.0));
+    for ((profile, _, rung), made) in wanted.iter().zip(in_order(made)?) {
+        let Some((variant, shaders)) = made else { continue };
+        for (s, kernel) in shaders.iter().zip(&variant.kernels) {
+            observe(
+                &format!("04-{}-{:?}-{}.wgsl", profile.name, rung, s.kernel.name).to_lowercase(),
+                &s.wgsl,
+            );
+            wgsl.insert(kernel.wgsl.clone(), s.wgsl.clone());
+        }
+        planned = planned_flops(&variant);
+        variants.push(variant);
+    }
+    let counts = parts.last().map_or_else(Vec::new, |parts| parts.phases.clone());
     let text = g.to_string();
     let manifest = Manifest {
         format: FORMAT,
@@ -241,6 +241,14 @@ fn build(
 }
 
 /// Kernels for a profile; `None` where it relies on squares that the model's products do not make.
+/// What threads made, in order; else the first error in that order, whoever ran into one first.
+fn in_order<T: Send, E: Send + Into<CompileError>>(
+    made: impl IndexedParallelIterator<Item = Result<T, E>>,
+) -> Result<Vec<T>, CompileError> {
+    let made: Vec<Result<T, E>> = made.collect();
+    made.into_iter().map(|made| made.map_err(Into::into)).collect()
+}
+
 fn variant(
     g: &Graph,
     parts: &Partition,

@@ -54,15 +54,13 @@ fn bounds(m: &Model, rounding: Rounding) -> indexmap::IndexMap<String, interp::B
 fn models_take_few_dispatches() {
     for m in models() {
         let bundle = compiled(&m, Precision::F16);
-        let most = bundle
-            .manifest
-            .variants
-            .iter()
-            .map(|v| v.kernels.len())
-            .max()
-            .unwrap_or(0);
-        eprintln!("{}: {most} dispatches", m.name);
-        assert!(most <= 9, "{} takes {most} dispatches", m.name);
+        for variant in &bundle.manifest.variants {
+            let dispatches = variant.kernels.len();
+            eprintln!("{}, {}: {dispatches} dispatches", m.name, variant.name());
+            // Kernels of the software profile have fewer steps: they compile while somebody waits.
+            let most = if variant.needs.software { 10 } else { 9 };
+            assert!(dispatches <= most, "{}, {}: {dispatches}", m.name, variant.name());
+        }
     }
 }
 
