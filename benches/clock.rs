@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use loopfm::tune::processor_time;
+use loopfm::run::processor_time;
 
 /// A clock. Where kernels run on processor cores, as on software adapters, only time on these tells what a run costs:
 /// the wall also counts whatever else the machine is doing.

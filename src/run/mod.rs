@@ -8,6 +8,7 @@
 //! What a batch must look like ([`Batch`]) and what a caller may ask for are known without the feature `gpu` too.
 
 mod batch;
+mod clock;
 mod error;
 mod made;
 mod options;
@@ -47,6 +48,7 @@ mod transfer;
 mod weights;
 
 pub use batch::{Batch, REQUEST_OF_ROW};
+pub use clock::processor_time;
 pub use error::{Error, Problem};
 pub use made::{random_batch, random_sizes};
 pub use options::{AdapterKind, AdapterQuery, Capacity, DeviceOptions, LimitsChoice, Options, VariantChoice};

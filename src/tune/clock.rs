@@ -1,10 +1,10 @@
 //! What time is measured by.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::{AdapterKind, AdapterReport};
+use crate::run::{AdapterKind, AdapterReport, processor_time};
 
 /// Whose time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,15 +51,4 @@ impl Clock {
         };
         Ok(took.as_secs_f64())
     }
-}
-
-/// Time that the living threads of this process have run; only Linux tells.
-#[must_use]
-pub fn processor_time() -> Option<Duration> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?;
-    let nanoseconds = threads.map(|thread| {
-        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    nanoseconds.sum::<Option<u64>>().map(Duration::from_nanos)
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::clock::{Clock, processor_time};
+pub use self::clock::Clock;
 pub use self::kept::Subject;
 use self::measure::Tuner;
 use crate::bundle::Bundle;
