@@ -159,12 +159,13 @@ fn unchecked_kernels_give_the_same_numbers() {
     let bundle = tower();
     let open = |unchecked| {
         let options = run::Options {
+            vouched: vouch(&bundle).map(Arc::new),
             unchecked,
             ..run::Options::default()
         };
         Runtime::open(Arc::clone(&device), &bundle, &options).unwrap_or_else(|e| panic!("{e}"))
     };
-    let (checked, unchecked) = (open(None), open(vouch(&bundle).map(Arc::new)));
+    let (checked, unchecked) = (open(false), open(true));
     assert_eq!((checked.report().unchecked, unchecked.report().unchecked), (0, 1));
     assert!(
         unchecked

@@ -30,6 +30,19 @@ impl Vouched {
         }
     }
 
+    /// Whether nothing was generated that a bundle has, too.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.variants.is_empty()
+    }
+
+    /// Whether a text is, to the last byte, of a variant that was generated.
+    #[must_use]
+    pub fn made_text(&self, variant: &Variant, text: &str) -> bool {
+        let digest = digest(text);
+        self.variants.contains(variant) && variant.kernels.iter().any(|k| k.wgsl == digest)
+    }
+
     /// Whether a text of a variant may run without checks of its indices and loops.
     #[must_use]
     pub fn covers_text(&self, variant: &Variant, text: &str) -> bool {

@@ -1,6 +1,7 @@
 //! From flags to a session, and what is said of it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use super::args::{DeviceArg, DeviceArgs, TuneArgs};
 use super::report::Error;
 use super::words;
 use crate::bundle::Bundle;
+use crate::compile::vouch;
 use crate::fuse::Profile;
 use crate::run::{AdapterQuery, DeviceOptions, Options, VariantChoice};
 use crate::session::{DeviceChoice, Session, SessionOptions};
@@ -49,15 +51,17 @@ impl fmt::Display for Place {
 
 /// How a session is opened as the flags say.
 pub(super) fn options(bundle: &Bundle, args: &DeviceArgs) -> Result<SessionOptions, Error> {
+    let matrices = asks_for_matrices(args);
     Ok(SessionOptions {
         device: choice(args)?,
         load: Options {
             variant: variant(bundle, args)?,
             pipelines: args.pipelines.clone(),
+            vouched: matrices.then(|| vouch(bundle)).flatten().map(Arc::new),
             ..Options::default()
         },
         gpu: DeviceOptions {
-            matrices: asks_for_matrices(args),
+            matrices,
             ..DeviceOptions::default()
         },
     })

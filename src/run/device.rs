@@ -266,10 +266,10 @@ fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
         return wgpu::ExperimentalFeatures::disabled();
     }
     // SAFETY: of the experimental features only cooperative matrices are ever asked for, where the caller did
-    // (`DeviceOptions::matrices`), who then vouches for the kernels. They let shaders do more; no call of wgpu's changes.
-    // What wgpu does not check of them is how far a square reaches beyond the element that it starts at: every square that
-    // our generator writes lies whole within memory that is padded to whole squares, at indices below bounds known when it
-    // writes them, never at one that data decide.
+    // (`DeviceOptions::matrices`). They let shaders do more; no call of wgpu's changes. What wgpu does not check of them is
+    // how far a square reaches beyond the element that it starts at. Of a bundle only texts that this process has generated
+    // itself may use them (`kernels::load`), and every square that our generator writes lies whole within memory that is
+    // padded to whole squares, at indices below bounds known when it writes them, never at one that data decide.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 

@@ -141,6 +141,15 @@ pub enum Error {
         /// The first output and row where it shows, unless only a value inside the model is non-finite.
         at: Option<(String, usize)>,
     },
+    /// A kernel that multiplies cooperative matrices and whose reach nobody vouches for.
+    #[error(
+        "kernel `{kernel}` multiplies cooperative matrices, which nothing keeps within their memory, and is not what this \
+         build generates: compile the model with this build"
+    )]
+    Unvouched {
+        /// The kernel.
+        kernel: String,
+    },
     /// A device buffer that cannot serve as input or output.
     #[error("buffer for `{name}`: {why}")]
     Buffer {
@@ -174,6 +183,7 @@ impl Error {
             | Self::NoVariant { .. }
             | Self::Limit { .. }
             | Self::Driver { .. }
+            | Self::Unvouched { .. }
             | Self::SelfTest { .. }
             | Self::Checksum { .. } => 3,
             Self::OutOfMemory { .. } => 4,

@@ -5,12 +5,12 @@ use std::num::NonZeroU64;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use crate::bundle::{Binding, Kernel, Space, Variant, Vouched};
+use crate::bundle::{Binding, Kernel, Space, Variant};
 use crate::tensor::Sizes;
 
-use super::Error;
 use super::buffers::Arenas;
 use super::device::{Device, Mapping};
+use super::{Error, Options};
 
 /// Workgroups along one axis of a dispatch.
 const GRID_EDGE: u32 = 65_535;
@@ -212,6 +212,9 @@ impl Built {
     }
 }
 
+/// What a text says that multiplies cooperative matrices: without, naga knows none.
+const SQUARES: &str = "wgpu_cooperative_matrix";
+
 /// Loads all kernels of a variant; each text is compiled once, several at a time.
 pub(super) fn load(
     device: &Device,
@@ -219,8 +222,9 @@ pub(super) fn load(
     texts: &IndexMap<String, String>,
     arenas: &Arenas,
     cache: Option<&wgpu::PipelineCache>,
-    unchecked: Option<&Vouched>,
+    options: &Options,
 ) -> Result<Vec<Loaded>, Error> {
+    let own = options.vouched.as_deref();
     let key = |kernel: &Kernel| -> (String, Vec<Access>) {
         (
             kernel.wgsl.clone(),
@@ -231,17 +235,24 @@ pub(super) fn load(
     for kernel in &variant.kernels {
         first_user.entry(key(kernel)).or_insert(kernel);
     }
-    let texts_of: Vec<_> = first_user.iter().collect();
+    let mut texts_of = Vec::new();
+    for ((digest, access), kernel) in &first_user {
+        let text = texts.get(digest).ok_or_else(|| {
+            Error::Malformed(format!(
+                "kernel `{}` names the text {digest}, which is not there",
+                kernel.name
+            ))
+        })?;
+        if text.contains(SQUARES) && !own.is_some_and(|own| own.made_text(variant, text)) {
+            let kernel = kernel.name.clone();
+            return Err(Error::Unvouched { kernel });
+        }
+        texts_of.push((text, access, kernel));
+    }
     let built = texts_of
         .into_par_iter()
-        .map(|((digest, access), kernel)| {
-            let text = texts.get(digest).ok_or_else(|| {
-                Error::Malformed(format!(
-                    "kernel `{}` names the text {digest}, which is not there",
-                    kernel.name
-                ))
-            })?;
-            let checked = !unchecked.is_some_and(|own| own.covers_text(variant, text));
+        .map(|(text, access, kernel)| {
+            let checked = !(options.unchecked && own.is_some_and(|own| own.covers_text(variant, text)));
             build_cached(device, (&kernel.name, text), access, cache, checked)
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -13,7 +13,7 @@ use super::kernels::{self, Access, Loaded};
 use super::own::{Memory, Read, Tail, Use, Write};
 use super::sequence::{Dispatch, Part, Sequence};
 use super::transfer::mapped;
-use super::{Batch, Capacity, Error, weights};
+use super::{Batch, Capacity, Error, Options, weights};
 
 /// A loaded variant and what follows it.
 pub struct Machine {
@@ -46,7 +46,7 @@ impl Machine {
         let capacity = Capacity { rows, requests: rows };
         let layout = Layout::new(&device, &bundle.manifest, variant, Some(capacity))?;
         let arenas = Arenas::new(&device, &layout, weights::upload(&device, variant, bundle)?)?;
-        let kernels = kernels::load(&device, variant, &bundle.wgsl, &arenas, None, None)?;
+        let kernels = kernels::load(&device, variant, &bundle.wgsl, &arenas, None, &Options::default())?;
         let mut machine = Self {
             layout,
             arenas,

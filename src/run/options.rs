@@ -67,8 +67,8 @@ pub struct DeviceOptions {
     /// Pretend that shaders cannot `enable f16`.
     pub forbid_f16: bool,
     /// Ask for cooperative matrices, where the adapter has them: without, variants that need them are passed over. wgpu
-    /// counts them as experimental and does not check how far a kernel's squares reach: for bundles whose maker is
-    /// trusted.
+    /// counts them as experimental and does not check how far a kernel's squares reach: such kernels run only if this
+    /// process has generated them itself ([`Options::vouched`]).
     pub matrices: bool,
     /// How long one submission may take before it counts as hung.
     pub timeout: Duration,
@@ -146,6 +146,10 @@ pub struct Options {
     /// Folder in which compiled kernels are kept for the next process, by adapter and model; it may be emptied at any
     /// time. Most drivers on desktops keep such a cache themselves.
     pub pipelines: Option<PathBuf>,
-    /// Kernels that may run without checks of their indices and loops, which wgpu adds where a driver has none.
-    pub unchecked: Option<Arc<Vouched>>,
+    /// What of the bundle this process has generated itself ([`crate::compile::vouch`]). Kernels that multiply cooperative
+    /// matrices run only if they are among it.
+    pub vouched: Option<Arc<Vouched>>,
+    /// Run those of `vouched` that decide all their indices without checks of these and of loops, which wgpu adds where a
+    /// driver has none.
+    pub unchecked: bool,
 }

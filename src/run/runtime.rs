@@ -122,9 +122,8 @@ impl Runtime {
             None => None,
         };
         let kept = pipelines.as_ref().and_then(Option::as_ref);
-        let unchecked = options.unchecked.as_deref();
         let cache = kept.map(Pipelines::cache);
-        let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas, cache, unchecked)?;
+        let kernels = kernels::load(device, variant, &bundle.wgsl, &arenas, cache, options)?;
         Ok(Self {
             device: Arc::clone(device),
             manifest: Manifest {
@@ -137,9 +136,9 @@ impl Runtime {
                 profile: variant.profile.clone(),
                 rung: variant.rung,
                 kernels: kernels.len(),
-                unchecked: match unchecked {
-                    Some(own) => own.kernels(variant),
-                    None => 0,
+                unchecked: match &options.vouched {
+                    Some(own) if options.unchecked => own.kernels(variant),
+                    _ => 0,
                 },
                 capacity: layout.capacity,
                 skipped: Vec::new(),

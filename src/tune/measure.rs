@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::race::Race;
 use super::{Candidate, Clock, Figures, Tuning, UNCHECKED, Verdict};
-use crate::bundle::{Bundle, Variant, Vouched};
+use crate::bundle::{Bundle, Variant};
 use crate::compile::vouch;
 use crate::metrics::{Difference, numbers};
 use crate::run::{self, Device, Error, Options, Runtime, VariantChoice};
@@ -64,6 +64,8 @@ impl<'t> Tuner<'t> {
             // What is measured shares nothing with what will run.
             load: Options {
                 pipelines: None,
+                vouched: vouch(bundle).map(Arc::new),
+                unchecked: false,
                 ..load.clone()
             },
             most: tuning.most,
@@ -136,14 +138,15 @@ impl<'t> Tuner<'t> {
 
     /// A variant against itself with those kernels unchecked that need no checks, if there are any.
     fn unchecked(&self, pace: Pace, variant: &Variant) -> Result<Option<(Candidate, bool)>, Error> {
-        let Some(own) = vouch(self.bundle).filter(|own| own.kernels(variant) > 0) else {
+        let own = self.load.vouched.as_ref();
+        if own.is_none_or(|own| own.kernels(variant) == 0) {
             return Ok(None);
-        };
+        }
         let (Ok(checked), Ok(control)) = (self.lap(variant)?, self.lap(variant)?) else {
             return Ok(None);
         };
         let mut won = false;
-        let verdict = match self.load(variant, Some(Arc::new(own)))? {
+        let verdict = match self.load(variant, true)? {
             Err(verdict) => verdict,
             Ok(lap) => {
                 let race = self.race(pace, [&checked, &lap, &control])?;
@@ -158,10 +161,10 @@ impl<'t> Tuner<'t> {
 
     /// Loads a variant as it is by default and runs the batch; else what is wrong with it.
     fn lap(&self, variant: &Variant) -> Result<Result<Lap<'_>, Verdict>, Error> {
-        self.load(variant, None)
+        self.load(variant, false)
     }
 
-    fn load(&self, variant: &Variant, unchecked: Option<Arc<Vouched>>) -> Result<Result<Lap<'_>, Verdict>, Error> {
+    fn load(&self, variant: &Variant, unchecked: bool) -> Result<Result<Lap<'_>, Verdict>, Error> {
         let options = Options {
             variant: VariantChoice::of(variant),
             unchecked,
@@ -271,64 +274,5 @@ impl Verdict {
             Error::Lost { .. } | Error::Timeout { .. } => Err(e),
             e => Ok(Self::Failed { why: e.to_string() }),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bundle::{Precision, Rung};
-    use crate::compile::{self, compile};
-    use crate::fuse::Profile;
-    use crate::run::{AdapterQuery, DeviceOptions};
-    use crate::tensor::{HostTensor, Sizes};
-
-    const GRAPH: &str = "loopfm 1
-%0 = input \"x\" : f32[rows, 64]
-%1 = param \"w\" : f32[64, 64]
-%2 = matmul(%0, %1) : f32[rows, 64]
-return \"y\" = %2
-";
-
-    #[test]
-    fn variants_whose_self_test_fails_are_passed_over() {
-        let Ok(mut device) = Device::open(&AdapterQuery::Best, &DeviceOptions::default()) else {
-            eprintln!("skipped: no adapter");
-            return;
-        };
-        if !device.report().f16 {
-            eprintln!("skipped: no f16");
-            return;
-        }
-        let graph = crate::ir::parse(GRAPH).expect("a sound graph");
-        let weights = Tensors::from([("w".to_owned(), HostTensor::f32(&[64, 64], vec![0.25; 4096]))]);
-        let options = compile::Options {
-            profiles: vec![&Profile::MATRIX, &Profile::PORTABLE],
-            rungs: vec![Rung::Native],
-            ..compile::Options::new(Precision::F16)
-        };
-        let bundle = compile("wide", &graph, &weights, &options).expect("it compiles");
-        let failed = Error::SelfTest {
-            what: "a product of 16x16 matrices".into(),
-            seen: "1".into(),
-            expected: "2".into(),
-        };
-        device.play_matrices(16, Err(failed.clone()));
-        let device = Arc::new(device);
-        let runtime = Runtime::open(Arc::clone(&device), &bundle, &Options::default()).expect("the plain variant runs");
-        assert_eq!(runtime.report().profile, "portable");
-        assert_eq!(runtime.report().skipped, [format!("matrix/native skipped: {failed}")]);
-        let (candidates, _) = Runtime::candidates(device.report(), &bundle, &VariantChoice::default());
-        assert_eq!(candidates.len(), 2);
-        let tuning = Tuning::new(Sizes { rows: 64, requests: 1 });
-        let tuner = Tuner::new(&device, &bundle, &Options::default(), &tuning).expect("the CPU runs it");
-        let (_, figures) = tuner.figures(&candidates, Vec::new()).expect("one variant is right");
-        assert_eq!(figures.chosen, "portable/native");
-        assert_eq!(
-            figures.candidates[0].verdict,
-            Verdict::Failed {
-                why: failed.to_string()
-            }
-        );
     }
 }

@@ -9,6 +9,8 @@
 mod clock;
 mod kept;
 mod measure;
+#[cfg(test)]
+mod played;
 mod race;
 
 use std::fmt;
@@ -134,11 +136,13 @@ pub fn open(
         let found = tune(device, bundle, &options.load, tuning)?;
         let mut variants = bundle.manifest.variants.iter();
         let chosen = variants.find(|v| v.name() == found.figures.chosen);
-        let found_unchecked = found.figures.unchecked;
+        let unchecked = chosen.is_some() && found.figures.unchecked;
         tuned = Some(found);
-        let unchecked = chosen.is_some() && found_unchecked;
+        let squares = chosen.is_some_and(|v| v.needs.matrix.is_some());
+        let vouched = (unchecked || squares).then(|| vouch(bundle)).flatten();
         Ok(Options {
-            unchecked: if unchecked { vouch(bundle).map(Arc::new) } else { None },
+            vouched: vouched.map(Arc::new),
+            unchecked,
             variant: chosen.map_or_else(|| options.load.variant.clone(), VariantChoice::of),
             ..options.load.clone()
         })
