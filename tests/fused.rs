@@ -57,6 +57,11 @@ mod gpu {
     }
 
     #[test]
+    fn native_halves_on_the_integrated_profile() {
+        check_all(&Profile::INTEGRATED, Rung::Native, Fusion::Full);
+    }
+
+    #[test]
     fn native_halves_on_the_discrete_profile() {
         check_all(&Profile::DISCRETE, Rung::Native, Fusion::Full);
     }

@@ -37,7 +37,7 @@ pub struct Manifest {
     pub checks: Vec<IdCheck>,
     /// Multiply-adds counted twice, of the graph as it was written and as planned.
     pub flops: Flops,
-    /// Sets of kernels, best first.
+    /// Sets of kernels, best first; a runtime may prefer others on adapters of some kind.
     pub variants: Vec<Variant>,
 }
 

@@ -31,7 +31,7 @@ use crate::wgsl::{LayoutError, Rejected};
 pub struct Options {
     /// Storage of weights.
     pub precision: Precision,
-    /// Device profiles; every one gives a variant per rung.
+    /// Device profiles; every one gives a variant per rung that it wants.
     pub profiles: Vec<&'static Profile>,
     /// How kernels read weights.
     pub rungs: Vec<Rung>,
@@ -192,10 +192,10 @@ fn build(
     for (profile, parts) in profiles.clone() {
         observe(&format!("03-groups-{}.txt", profile.name), &describe(g, parts));
     }
-    // On processor cores packed halves are the faster: a native variant would only be weight.
-    let runs = |profile: &Profile, rung: Rung| !(profile.software && rung == Rung::Native);
     let wanted = profiles.flat_map(|(profile, parts)| options.rungs.iter().map(move |rung| (*profile, parts, *rung)));
-    let wanted: Vec<_> = wanted.filter(|(profile, _, rung)| runs(profile, *rung)).collect();
+    let wanted: Vec<_> = wanted
+        .filter(|(profile, _, rung)| profile.wants(*rung, &options.rungs))
+        .collect();
     let made = wanted
         .par_iter()
         .map(|(profile, parts, rung)| variant(g, parts, profile, *rung, &stored, options));

@@ -16,7 +16,7 @@ use crate::bundle::{Bundle, Manifest, Precision, Rung, Variant};
 use crate::compile::{Options, compile_in_phases};
 use crate::fuse::{LANES, Profile};
 use crate::ir::{Graph, Op};
-use crate::run::{self, AdapterKind, Capacity, Device, Machine, Memory, Read, Write};
+use crate::run::{self, AdapterKind, AdapterReport, Capacity, Device, Machine, Memory, Read, Write};
 use crate::tensor::{DType, HostTensor, Sizes, Tensors};
 use crate::wgsl::validate;
 
@@ -134,17 +134,25 @@ fn has_lanes(device: &Device) -> bool {
         && device.probe_lanes().is_ok()
 }
 
-/// The row part, compiled: f32, not simplified, since weights change. How many kernels each phase has.
-fn bundle(device: &Device, lanes: bool, rows: &Rows, state: &Tensors) -> Result<(Bundle, Vec<usize>), Error> {
-    let report = device.report();
-    let fits = |p: &&'static Profile| {
+/// The profile of tiles for a device: the first, in the order for its kind, whose memory and invocations it has.
+fn tiles(report: &AdapterReport) -> &'static Profile {
+    let first = |p: &Profile| report.kind.profiles().iter().position(|name| *name == p.name);
+    let fits = |p: &&Profile| {
         !p.software
             && p.workgroup_bytes as u64 <= u64::from(report.workgroup_bytes)
             && p.threads as u64 <= u64::from(report.invocations)
     };
-    let tiles = Profile::ALL.iter().find(fits).unwrap_or(&Profile::PORTABLE);
+    let fitting = Profile::ALL.iter().filter(fits);
+    fitting
+        .min_by_key(|p| first(p).unwrap_or(usize::MAX))
+        .unwrap_or(&Profile::PORTABLE)
+}
+
+/// The row part, compiled: f32, not simplified, since weights change. How many kernels each phase has.
+fn bundle(device: &Device, lanes: bool, rows: &Rows, state: &Tensors) -> Result<(Bundle, Vec<usize>), Error> {
+    let report = device.report();
     let options = Options {
-        profiles: vec![if lanes { &Profile::SOFTWARE_STEPS } else { tiles }],
+        profiles: vec![if lanes { &Profile::SOFTWARE_STEPS } else { tiles(report) }],
         rungs: vec![Rung::F32],
         simplify: false,
         buffer_bytes: report.binding_bytes.min(report.buffer_bytes),
@@ -199,4 +207,30 @@ fn check_numbering(rows: &Rows, capacity: Capacity) -> Result<(), Error> {
 pub(super) fn counts(segments: usize, spans: &[Vec<u32>]) -> Vec<u32> {
     let of_kernels = spans.iter().map(|words| words.len() / SPAN);
     std::iter::once(segments).chain(of_kernels).map(small).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_planned_for_the_kind_of_device() {
+        let Ok(device) = Device::open(&run::AdapterQuery::Best, &run::DeviceOptions::default()) else {
+            eprintln!("skipped: no adapter");
+            return;
+        };
+        let of = |kind, workgroup_bytes| {
+            let report = AdapterReport {
+                kind,
+                workgroup_bytes,
+                invocations: 1024,
+                ..device.report().clone()
+            };
+            tiles(&report).name
+        };
+        assert_eq!(of(AdapterKind::Discrete, 32 << 10), "discrete");
+        assert_eq!(of(AdapterKind::Integrated, 32 << 10), "integrated");
+        assert_eq!(of(AdapterKind::Software, 32 << 10), "discrete");
+        assert_eq!(of(AdapterKind::Integrated, 16 << 10), "portable");
+    }
 }

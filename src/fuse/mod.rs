@@ -20,7 +20,7 @@ use crate::ir::{Graph, Node, Op, Value};
 
 pub(crate) use chain::columns;
 pub use place::{Home, MemoryError, Placement, row_stride};
-pub use profile::{LANES, Profile, Scheme};
+pub use profile::{Halves, LANES, Profile, Scheme};
 
 /// One value computed for a tile of rows.
 #[derive(Clone, Debug, PartialEq)]

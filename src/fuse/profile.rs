@@ -1,5 +1,7 @@
 //! Device profiles: the figures that steer one generator.
 
+use crate::bundle::Rung;
+
 /// How the weights of a matmul reach the invocations that multiply by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -11,6 +13,17 @@ pub enum Scheme {
     /// Wide layers are multiplied by the lanes of a subgroup together, in squares of this edge, of halves summed in f32; the
     /// rest as under [`Self::Tiles`].
     Matrices(usize),
+}
+
+/// Of the ways to read halves, those that a kind of device wants kernels for: each is a variant in every bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// As they are, and packed for devices whose shaders know no halves.
+    Both,
+    /// As they are: almost all devices of this kind know halves, and there is another profile for the rest.
+    Native,
+    /// Packed, which is the faster.
+    Packed,
 }
 
 /// Lanes of a subgroup under [`Scheme::Lanes`].
@@ -25,6 +38,8 @@ pub struct Profile {
     pub scheme: Scheme,
     /// Whether it is for adapters that run on processor cores, and for no others.
     pub software: bool,
+    /// How halves are read.
+    pub halves: Halves,
     /// Invocations per workgroup.
     pub threads: usize,
     /// Rows that one thread accumulates in a matmul.
@@ -53,6 +68,7 @@ impl Profile {
         name: "portable",
         scheme: Scheme::Tiles,
         software: false,
+        halves: Halves::Both,
         threads: 64,
         tile_m: 4,
         tile_n: 8,
@@ -69,6 +85,7 @@ impl Profile {
         name: "discrete",
         scheme: Scheme::Tiles,
         software: false,
+        halves: Halves::Both,
         threads: 128,
         tile_m: 8,
         tile_n: 8,
@@ -80,12 +97,24 @@ impl Profile {
         steps: 20,
     };
 
+    /// A GPU that shares the host's memory. Sums that the registers of any of them hold: where a thread has 64 (Mali, half of
+    /// what Intel's can take), 8 by 8 sums and what they are made of would spill. All else as on a GPU with memory of its
+    /// own, for bytes are what such a GPU has least of: fewer rows would read weights more often, less workgroup memory
+    /// would send the layers of a history through the host's.
+    pub const INTEGRATED: Self = Self {
+        name: "integrated",
+        halves: Halves::Native,
+        tile_m: 4,
+        ..Self::DISCRETE
+    };
+
     /// A software adapter on processor cores with vectors of eight floats, such as lavapipe: loads are made lane by lane
     /// and are dear, registers spill into the first cache and are cheap.
     pub const SOFTWARE: Self = Self {
         name: "software",
         scheme: Scheme::Lanes,
         software: true,
+        halves: Halves::Packed,
         threads: LANES,
         tile_m: 4,
         tile_n: 32,
@@ -124,11 +153,21 @@ impl Profile {
     };
 
     /// All profiles of bundles, most demanding first.
-    pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::PORTABLE];
+    pub const ALL: &'static [Self] = &[Self::SOFTWARE, Self::DISCRETE, Self::INTEGRATED, Self::PORTABLE];
 
     /// Profiles of those models alone that have wide layers: what they rely on, few devices offer, and none without being
     /// asked. Of these compilers plan for the first unless told otherwise.
     pub const ON_REQUEST: &'static [Self] = &[Self::MATRIX, Self::MATRIX_8];
+
+    /// Whether kernels that read weights so are made for it, of these ways.
+    #[must_use]
+    pub fn wants(&self, rung: Rung, of: &[Rung]) -> bool {
+        match (self.halves, rung) {
+            (Halves::Native, Rung::Packed) => !of.contains(&Rung::Native),
+            (Halves::Packed, Rung::Native) => false,
+            _ => true,
+        }
+    }
 
     /// Rows and columns that a lane accumulates in a matmul of so many rows and columns: as few tiles as may be, all about
     /// equally full.

@@ -149,6 +149,12 @@ impl Device {
         self.matrices[usize::from(edge != 16)] = OnceLock::from(outcome);
     }
 
+    /// Plays a device of this kind.
+    #[cfg(test)]
+    pub(crate) fn play_kind(&mut self, kind: super::AdapterKind) {
+        self.report.kind = kind;
+    }
+
     /// Does some wgpu calls; whatever wgpu has to say about them becomes an error.
     pub(super) fn guarded<T>(&self, doing: &str, calls: impl FnOnce() -> T) -> Result<T, Error> {
         self.alive(doing)?;

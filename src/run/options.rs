@@ -47,6 +47,28 @@ pub enum AdapterKind {
     Software,
 }
 
+impl AdapterKind {
+    /// Profiles whose variants come first on adapters of this kind, best first; the rest follow as a bundle has them, which
+    /// is the order for GPUs with memory of their own.
+    #[must_use]
+    pub fn profiles(self) -> &'static [&'static str] {
+        match self {
+            // Registers of such GPUs may not hold what `discrete` sums.
+            Self::Integrated => &["integrated", "portable"],
+            Self::Discrete | Self::Virtual | Self::Other | Self::Software => &[],
+        }
+    }
+
+    /// Variants in the order in which adapters of this kind should try them.
+    #[must_use]
+    pub fn in_order(self, variants: &[Variant]) -> Vec<&Variant> {
+        let mut order: Vec<&Variant> = variants.iter().collect();
+        let place = |v: &Variant| self.profiles().iter().position(|p| *p == v.profile);
+        order.sort_by_key(|v| place(v).unwrap_or(usize::MAX));
+        order
+    }
+}
+
 impl fmt::Display for AdapterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

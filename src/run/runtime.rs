@@ -71,7 +71,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Loads the first variant that is asked for and that the device can run.
+    /// Loads the first variant, in the order for the device's kind, that is asked for and that the device can run.
     ///
     /// # Errors
     /// [`Error::NoVariant`] if there is none, [`Error::Limit`] if one would run with a smaller capacity, and whatever
@@ -79,7 +79,7 @@ impl Runtime {
     pub fn open(device: Arc<Device>, bundle: &Bundle, options: &Options) -> Result<Self, Error> {
         let mut skipped = Vec::new();
         let mut refused = None;
-        for variant in &bundle.manifest.variants {
+        for variant in device.report().kind.in_order(&bundle.manifest.variants) {
             let outcome = match unfit(device.report(), variant, &options.variant) {
                 Some(why) => Err(why),
                 None => match Self::load(&device, bundle, variant, options) {
@@ -151,7 +151,8 @@ impl Runtime {
         })
     }
 
-    /// The variants that are asked for and whose needs a device meets, in their order; why others are not among them.
+    /// The variants that are asked for and whose needs a device meets, in the order for its kind; why others are not among
+    /// them.
     #[must_use]
     pub fn candidates<'b>(
         device: &AdapterReport,
@@ -166,7 +167,8 @@ impl Runtime {
                 false
             }
         };
-        let candidates = bundle.manifest.variants.iter().filter(&mut fits).collect();
+        let mut candidates = device.kind.in_order(&bundle.manifest.variants);
+        candidates.retain(&mut fits);
         (candidates, skipped)
     }
 

@@ -1,4 +1,4 @@
-//! Tests of variants with cooperative matrices, on a device that only plays that it multiplies them.
+//! Tests of which variant comes first, on a device that only plays that it multiplies matrices or is of another kind.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::{Tuning, Verdict};
 use crate::bundle::{Bundle, Precision, Rung, digest};
 use crate::compile::{self, compile, vouch};
 use crate::fuse::Profile;
-use crate::run::{AdapterQuery, Device, DeviceOptions, Error, Options, Runtime, VariantChoice};
+use crate::run::{AdapterKind, AdapterQuery, Device, DeviceOptions, Error, Options, Runtime, VariantChoice};
 use crate::tensor::{HostTensor, Sizes, Tensors};
 
 const GRAPH: &str = "loopfm 1
@@ -93,4 +93,28 @@ fn variants_whose_self_test_fails_are_passed_over() {
             why: failed.to_string()
         }
     );
+}
+
+#[test]
+fn integrated_devices_run_and_race_their_own_profile_first() {
+    let Ok(mut device) = Device::open(&AdapterQuery::Best, &DeviceOptions::default()) else {
+        eprintln!("skipped: no adapter");
+        return;
+    };
+    let graph = crate::ir::parse(GRAPH).expect("a sound graph");
+    let weights = Tensors::from([("w".to_owned(), HostTensor::f32(&[64, 64], vec![0.25; 4096]))]);
+    let bundle = compile("wide", &graph, &weights, &compile::Options::new(Precision::F32)).expect("it compiles");
+    for (kind, profile) in [
+        (AdapterKind::Discrete, "discrete"),
+        (AdapterKind::Integrated, "integrated"),
+    ] {
+        device.play_kind(kind);
+        let played = Arc::new(device);
+        let runtime = Runtime::open(Arc::clone(&played), &bundle, &Options::default()).expect("it runs");
+        assert_eq!(runtime.report().profile, profile);
+        let (candidates, _) = Runtime::candidates(played.report(), &bundle, &VariantChoice::default());
+        assert_eq!(candidates[0].profile, profile);
+        drop(runtime);
+        device = Arc::into_inner(played).expect("nobody else has it");
+    }
 }

@@ -263,6 +263,7 @@ fn stages_and_languages_as_files() {
     let variants = [
         "discrete-native",
         "discrete-packed",
+        "integrated-native",
         "portable-native",
         "portable-packed",
         "software-packed",

@@ -1,5 +1,6 @@
 //! The runtime on a real device, with a bundle written by hand.
 
+mod choice;
 mod faults;
 mod kept;
 
