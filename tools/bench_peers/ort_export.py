@@ -3,8 +3,8 @@
 import sys
 
 import torch
-from safetensors.torch import load_file
 
+from tensors import load_file
 from workloads import MODELS
 
 

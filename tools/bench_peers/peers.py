@@ -65,7 +65,7 @@ def peers(adapter: Adapter | None, threads: int, cuda: bool) -> list[Peer]:
         short = adapter.name.split(" ")[0]
         gpu = dict(on="gpu", words=adapter.name)
         found.append(Peer(f"loopfm {short}", "loopfm", ["f16", "gpu"], tolerance=F16, **gpu))
-        profiles = ["software/packed", "discrete/native", "discrete/packed", "portable/native", "portable/packed"]
+        profiles = ["software/packed", "discrete/native", "discrete/packed", "integrated/native", "portable/native", "portable/packed"]
         for variant in profiles[not adapter.software :]:
             args = ["f16", "gpu", *variant.split("/")]
             found.append(Peer(f"loopfm {short} {variant}", "loopfm", args, tolerance=F16, **gpu))
@@ -159,38 +159,39 @@ def environment(threads: int, folder: Path) -> dict[str, str]:
 
 
 class Process:
-    """A running peer."""
+    """A running peer, and how many seconds it may take to answer."""
 
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str]):
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str], patience: float = 600):
         self.log = log
+        self.patience = patience
         self.error = open(log, "w")
         self.start = time.perf_counter()
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.error, bufsize=0, env=environment
         )
         self.rest = b""
-        self.device = self.answer(600)
+        self.device = self.answer()
 
-    def answer(self, seconds: float) -> str:
-        end = time.perf_counter() + seconds
+    def answer(self) -> str:
+        end = time.perf_counter() + self.patience
         while b"\n" not in self.rest:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, end - time.perf_counter()))
             part = os.read(self.process.stdout.fileno(), 65536) if ready else b""
             if not part:
-                late = f"no answer in {seconds:.0f} s" if not ready else "it ended"
+                late = f"no answer in {self.patience:.0f} s" if not ready else "it ended"
                 self.close(kill=not ready)
                 raise Failed(f"{late}: {last_words(self.log)}")
             self.rest += part
         line, self.rest = self.rest.split(b"\n", 1)
         return line.decode()
 
-    def ask(self, line: str, seconds: float = 600) -> str:
+    def ask(self, line: str) -> str:
         try:
             self.process.stdin.write(f"{line}\n".encode())
         except BrokenPipeError:
             self.close()
             raise Failed(f"it ended: {last_words(self.log)}") from None
-        return self.answer(seconds)
+        return self.answer()
 
     def processor(self) -> tuple[dict[str, int], float]:
         """Nanoseconds that each living thread has run, and seconds of all threads, ended ones too, in ticks."""
@@ -212,16 +213,17 @@ class Process:
         self.ask("run")
         wall = time.perf_counter() - start
         now, later = self.processor()
-        if threads.keys() <= now.keys():
+        if threads and threads.keys() <= now.keys():
             processor = sum(ns - threads.get(task, 0) for task, ns in now.items()) / 1e6
         else:
-            # A thread has ended, and its exact time with it.
+            # A thread has ended, and its exact time with it, or the system keeps none.
             processor = (later - ticks) * 1e3
         return processor, wall * 1e3
 
-    def peak_mib(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    def peak_mib(self) -> float | None:
+        """Where the system keeps it."""
+        _, _, kept = Path(f"/proc/{self.process.pid}/status").read_text().partition("VmHWM:")
+        return int(kept.split()[0]) / 1024 if kept else None
 
     def close(self, kill: bool = False) -> None:
         self.process.stdin.close()

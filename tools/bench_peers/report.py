@@ -12,7 +12,7 @@ def base(rows: list[dict], on: str) -> dict | None:
 def times(row: dict, rows: list[dict], clock: str) -> float | None:
     """How many times as long as this project it takes."""
     first = base(rows, row["on"])
-    return row[clock] / first[clock] if first and clock in row else None
+    return row[clock] / first[clock] if first and first[clock] and clock in row else None
 
 
 def table(rows: list[dict]) -> str:
@@ -29,9 +29,10 @@ def table(rows: list[dict]) -> str:
         if "cpu_ms" not in row:
             lines.append(f"| {row['peer']} | not measured: {row['refused'].replace('|', '/')} |" + " |" * 7)
             continue
-        ratios = [f"{times(row, rows, clock):.2f}" if base(rows, row["on"]) else "" for clock in ("cpu_ms", "wall_ms")]
+        ratios = [times(row, rows, clock) for clock in ("cpu_ms", "wall_ms")]
+        ratios = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
         off = f"{row['off']:.0e}" if "off" in row else ""
-        cells = [f"{row['cpu_ms']:.2f}", f"{row['wall_ms']:.2f}", *ratios, off, f"{row['peak_mib']:.0f}"]
+        cells = [f"{row['cpu_ms']:.2f}", f"{row['wall_ms']:.2f}", *ratios, off, f"{row['peak_mib']:.0f}" if row["peak_mib"] else ""]
         cells += [f"{row['first_seconds']:.1f}", f"{row['first_cpu_seconds']:.1f}"]
         lines.append(f"| {row['peer']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -14,10 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 import report
 from peers import Adapter, Failed, Peer, Process, built, command, environment, peers
+from tensors import load_file
 from workloads import STEPS, WORKLOADS, Made, Workload, make
 
 LOSS, TOGETHER, EACH = 1e-4, 0.01, 0.2
@@ -69,7 +69,7 @@ def tensors(peer: Process, folder: Path) -> dict[str, torch.Tensor]:
     return load_file(file)
 
 
-def open_peer(peer: Peer, work: Made, threads: int, folder: Path) -> tuple[Process | None, dict]:
+def open_peer(peer: Peer, work: Made, args: argparse.Namespace, threads: int, folder: Path) -> tuple[Process | None, dict]:
     """A peer ready to be measured, or why it is not."""
     said = {"peer": peer.name, "on": peer.on, "workload": work.workload.name, "threads": threads}
     if why := peer.why_not(work.workload):
@@ -78,7 +78,7 @@ def open_peer(peer: Peer, work: Made, threads: int, folder: Path) -> tuple[Proce
     try:
         start = command(peer, work.workload, work.file, folder)
         caches = Path(tempfile.mkdtemp(dir=folder))
-        process = Process(start, folder / "peer.log", environment(threads, caches))
+        process = Process(start, folder / "peer.log", environment(threads, caches), args.patience)
         said["device"] = process.device
         if peer.words not in process.device:
             error = f"it runs on {process.device}"
@@ -105,7 +105,7 @@ def measure(work: Made, wanted: list[Peer], args: argparse.Namespace, threads: i
     opened = []
     for peer in wanted:
         print(f"{work.workload.name}, {threads} threads: {peer.name}", file=sys.stderr, flush=True)
-        opened.append(open_peer(peer, work, threads, folder))
+        opened.append(open_peer(peer, work, args, threads, folder))
     running = [(process, said) for process, said in opened if process]
     for _, said in running:
         said |= {"cpu": [], "wall": []}
@@ -188,6 +188,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, every}))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=20, help="of a peer, after which three rounds are enough")
+    parser.add_argument("--patience", type=float, default=600, help="seconds after which a peer that does not answer is given up")
     parser.add_argument("--json", type=Path, help="every time, the machine, the versions")
     parser.add_argument("--picture", type=Path, help="an SVG of the medians")
     args = parser.parse_args()

@@ -10,12 +10,13 @@ import torch
 import report
 import run
 from peers import Adapter, Peer, peers
+from tensors import load_file, save_file
 from workloads import Workload, make
 
 PEER = """
     import sys
     import torch
-    from safetensors.torch import load_file, save_file
+    from tensors import load_file, save_file
     from workloads import ADAM, MODELS, step
     given = load_file(sys.argv[1])
     model = MODELS["tower2"][0]()
@@ -38,13 +39,13 @@ LOSS = 'step(model, adam, {"x": given["in.x"]}, given["label"])'
 def measured(tmp_path, monkeypatch):
     """The row of a peer that answers so."""
 
-    def of(tensors: str = '{"logit": logit}', run_: str = '"done"', words: str = "CPU", train: bool = False) -> dict:
+    def of(tensors: str = '{"logit": logit}', run_: str = '"done"', words: str = "CPU", train: bool = False, patience: float = 600) -> dict:
         program = tmp_path / "peer.py"
         program.write_text(textwrap.dedent(PEER % (tensors, run_)))
         monkeypatch.setenv("PYTHONPATH", str(run.Path(run.__file__).parent))
         monkeypatch.setattr(run, "command", lambda peer, work, file, folder: [sys.executable, str(program), str(file)])
         work = make(Workload("tower2-16", 16, 16, train), tmp_path)
-        [row] = run.measure(work, [Peer("it", "torch", words=words)], argparse.Namespace(rounds=3, seconds=5), 1, tmp_path)
+        [row] = run.measure(work, [Peer("it", "torch", words=words)], argparse.Namespace(rounds=3, seconds=5, patience=patience), 1, tmp_path)
         return row
 
     return of
@@ -80,6 +81,28 @@ def test_another_device_is_seen(measured):
 
 def test_the_dead_have_last_words(measured):
     assert "it is tired" in measured(run_='sys.exit("it is tired")')["refused"]
+
+
+def test_nobody_waits_for_ever(measured):
+    assert measured(run_="__import__('time').sleep(60)", patience=15)["refused"].startswith("no answer in 15 s")
+
+
+def test_tensors_are_those_of_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    kept = {"odd": torch.tensor([True, False, True]), "x": torch.randn(3, 5), "none": torch.empty(0, 4), "i": torch.arange(7, dtype=torch.int32)}
+    save_file(kept, tmp_path / "own")
+    safetensors.save_file(kept, tmp_path / "theirs")
+    for found in (safetensors.load_file(tmp_path / "own"), load_file(tmp_path / "theirs")):
+        assert found.keys() == kept.keys() and all(torch.equal(found[k], kept[k]) for k in kept)
+    (tmp_path / "own").write_bytes((tmp_path / "own").read_bytes()[:-4])
+    with pytest.raises(ValueError, match="cut off"):
+        load_file(tmp_path / "own")
+
+
+def test_systems_that_keep_no_figures():
+    row = {"workload": "w", "threads": 1, "peer": "loopfm a", "on": "gpu", "cpu_ms": 0.0, "wall_ms": 2.0, "peak_mib": None}
+    shown = report.table([row | {"first_seconds": 1, "first_cpu_seconds": 0}])
+    assert "| 0.00 | 2.00 |  | 1.00 |" in shown
 
 
 def test_compared_on_their_own_device():

@@ -5,8 +5,8 @@ On CUDA a model runs in half precision, ids apart."""
 import sys
 
 import torch
-from safetensors.torch import load_file, save_file
 
+from tensors import load_file, save_file
 from workloads import ADAM, MODELS, loss_of, step
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Callable
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
+
+from tensors import save_file
 
 PAST, IDS = 50, 10_000
 ADAM = dict(lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
