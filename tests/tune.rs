@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use loopfm::bundle::{Bundle, Rung, digest};
+use loopfm::bundle::{Bundle, Precision, Rung, digest};
+use loopfm::compile::{Options, compile};
+use loopfm::fuse::Profile;
+use loopfm::ir::parse;
 use loopfm::run::{AdapterQuery, Error, VariantChoice};
 use loopfm::session::{DeviceChoice, SessionError, SessionOptions};
-use loopfm::tensor::Sizes;
+use loopfm::tensor::{HostTensor, Sizes, Tensors};
 use loopfm::tune::{self, Tuned, Tuning, Verdict};
 
 use crate::support::gpu::gpu;
@@ -61,7 +64,7 @@ const SIZES: Sizes = Sizes {
     requests: 1,
 };
 
-fn options() -> SessionOptions {
+fn options_of_gpu() -> SessionOptions {
     SessionOptions {
         device: DeviceChoice::Gpu(AdapterQuery::Best),
         ..SessionOptions::default()
@@ -74,7 +77,7 @@ fn tuned(bundle: &Bundle, folder: Option<&Path>) -> Tuned {
         most: Duration::ZERO,
         ..Tuning::new(SIZES)
     };
-    let (session, tuned) = tune::open(bundle, &options(), &tuning).unwrap_or_else(|e| panic!("{e}"));
+    let (session, tuned) = tune::open(bundle, &options_of_gpu(), &tuning).unwrap_or_else(|e| panic!("{e}"));
     let tuned = tuned.expect("a GPU was asked for");
     let report = session.runtime().expect("a GPU was asked for").report();
     assert_eq!(format!("{}/packed", report.profile), tuned.figures.chosen);
@@ -98,6 +101,7 @@ fn wrong_and_broken_variants_are_never_chosen() {
         Verdict::Default { .. },
         Verdict::Failed { .. },
         Verdict::Timed { ratio, spread, .. },
+        Verdict::Untried { .. },
     ] = verdicts[..]
     else {
         panic!("{all}");
@@ -132,7 +136,7 @@ fn where_all_are_wrong_nothing_runs() {
     if gpu().is_none() {
         return;
     }
-    let error = tune::open(&planted(&[("wrong", wrong)]), &options(), &Tuning::new(SIZES)).err();
+    let error = tune::open(&planted(&[("wrong", wrong)]), &options_of_gpu(), &Tuning::new(SIZES)).err();
     let Some(SessionError::Run(Error::NoVariant { reasons, .. })) = &error else {
         panic!("{error:?}");
     };
@@ -161,7 +165,7 @@ fn figures_are_measured_once() {
     );
     assert_eq!(other.figures.chosen, "slow/packed");
     // nor of what is there when some are not asked for.
-    let mut few = options();
+    let mut few = options_of_gpu();
     few.load.variant = VariantChoice {
         profile: Some("quick".into()),
         rung: Some(Rung::Packed),
@@ -172,7 +176,7 @@ fn figures_are_measured_once() {
     };
     let (_, one) = tune::open(&bundle, &few, &tuning).expect("it opens");
     let one = one.expect("a GPU was asked for");
-    assert!(!one.from_file && one.figures.candidates.len() == 1, "{one}");
+    assert!(!one.from_file && one.figures.candidates.len() == 2, "{one}");
 }
 
 #[test]
@@ -183,4 +187,67 @@ fn the_cpu_has_nothing_to_tune() {
     };
     let (session, tuned) = tune::open(&tiny::bundle(), &options, &Tuning::new(SIZES)).expect("it opens");
     assert!(session.runtime().is_none() && tuned.is_none());
+}
+
+/// A model of one input and one table or matrix, compiled, and what the tuner says of its kernels without checks.
+fn unchecked(graph: &str, change: impl FnOnce(&mut Bundle)) -> (String, Verdict, serde_json::Value) {
+    let graph = parse(graph).unwrap_or_else(|e| panic!("{e}"));
+    let numbers = (0..4096).map(|i| (i % 7) as f32 / 64.0).collect();
+    let weights = Tensors::from([("w".to_owned(), HostTensor::f32(&[64, 64], numbers))]);
+    let options = Options {
+        profiles: vec![&Profile::PORTABLE],
+        rungs: vec![Rung::Packed],
+        ..Options::new(Precision::F16)
+    };
+    let mut bundle = compile("small", &graph, &weights, &options).unwrap_or_else(|e| panic!("{e}"));
+    change(&mut bundle);
+    let tuning = Tuning {
+        most: Duration::ZERO,
+        ..Tuning::new(SIZES)
+    };
+    let (_, tuned) = tune::open(&bundle, &options_of_gpu(), &tuning).unwrap_or_else(|e| panic!("{e}"));
+    let tuned = tuned.expect("a GPU was asked for");
+    let last = tuned.figures.candidates.last().expect("one at least");
+    assert_eq!(last.variant, "portable/packed, unchecked");
+    let json = serde_json::to_value(&tuned).expect("figures are JSON");
+    (
+        tuned.to_string(),
+        last.verdict.clone(),
+        json["figures"]["candidates"][1].clone(),
+    )
+}
+
+#[test]
+fn the_table_says_why_nothing_runs_unchecked() {
+    if gpu().is_none() {
+        return;
+    }
+    let product = "loopfm 1
+%0 = input \"x\" : f32[rows, 64]
+%1 = param \"w\" : f32[64, 64]
+%2 = matmul(%0, %1) : f32[rows, 64]
+return \"y\" = %2
+";
+    let (text, timed, _) = unchecked(product, |_| {});
+    assert!(matches!(timed, Verdict::Timed { .. }), "{text}");
+    let lookup = "loopfm 1
+%0 = input \"id\" : i32[rows]
+%1 = param \"w\" : f32[64, 64]
+%2 = gather(%1, %0) {axis=0} : f32[rows, 64]
+return \"y\" = %2
+";
+    let (text, _, json) = unchecked(lookup, |_| {});
+    let why = "in each of its 1 kernels an index or the end of a loop depends on what memory holds";
+    assert!(
+        text.contains(&format!("portable/packed, unchecked: not tried: {why}")),
+        "{text}"
+    );
+    assert_eq!((&json["verdict"], &json["why"]), (&"untried".into(), &why.into()));
+    let (text, _, _) = unchecked(product, |bundle| {
+        bundle.manifest.variants[0].values_size.rows += 4;
+    });
+    assert!(
+        text.contains("this build generates other kernels than the bundle has"),
+        "{text}"
+    );
 }

@@ -19,6 +19,12 @@ impl Vouched {
         Self { variants, texts }
     }
 
+    /// Whether a variant is one that was generated, to the last number.
+    #[must_use]
+    pub fn generated(&self, variant: &Variant) -> bool {
+        self.variants.contains(variant)
+    }
+
     /// Kernels that need no watching, if a variant is one that was generated, to the last number; else none.
     #[must_use]
     pub fn kernels(&self, variant: &Variant) -> usize {

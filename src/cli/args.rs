@@ -142,6 +142,8 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     pub(super) device: DeviceArgs,
     #[command(flatten)]
+    pub(super) tune: TuneArgs,
+    #[command(flatten)]
     pub(super) format: FormatArgs,
 }
 
@@ -276,10 +278,10 @@ pub(super) struct DeviceArgs {
 }
 
 /// Whether to measure which set of kernels is the fastest.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct TuneArgs {
     /// On a GPU: before anything else, compare the outputs of each set of kernels with the CPU's, time those that are right
-    /// on batches of this size, and run the fastest; sets that multiply cooperative matrices, which wgpu counts as
+    /// on batches as large as those that come, and run the fastest; sets that multiply cooperative matrices, which wgpu counts as
     /// experimental, are among them. What was found is kept in DIR, or in that of --pipelines, and not measured again on
     /// the same adapter and driver.
     #[cfg(feature = "gpu")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::args::CompileArgs;
+use super::args::{CompileArgs, TuneArgs};
 use super::golden::{Bounds, Golden};
 use super::load::{Compiled, compiled};
 use super::oracle::{self, Oracle};
@@ -54,7 +54,7 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
         .map(|rows| oracle::verify(&model, &bundle, rows as usize, bounds, &args.device))
         .transpose()?;
     let goldens = (!goldens.is_empty())
-        .then(|| against(&bundle, &goldens, bounds, &args.device))
+        .then(|| against(&bundle, &goldens, bounds, &args.device, &TuneArgs::default()))
         .transpose()?;
     let report = Report {
         plan: Plan::of(&bundle),

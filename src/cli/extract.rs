@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -12,12 +12,13 @@ use super::args::ExtractArgs;
 use super::device::{self, Place};
 use super::report::{self, Error};
 use super::{load, words};
-use crate::data::LogFiles;
+use crate::data::{BATCH, LogFiles};
 use crate::extract::{self, Extracted, Extraction, Options};
+use crate::run::random_sizes;
 
 #[derive(Debug, Serialize)]
 struct Report {
-    place: Place,
+    place: Option<Place>,
     #[serde(flatten)]
     extracted: Extracted,
     out: PathBuf,
@@ -37,10 +38,15 @@ pub(super) fn extract(args: &ExtractArgs) -> Result<(), Error> {
         cutoff: args.cutoff,
         leak: args.allow_leak.clone(),
     };
-    let start = Instant::now();
-    let session = device::options(&bundle, &args.device)?;
-    let extraction = Extraction::open(&bundle, &session, &log, &options, &args.out)?;
-    let place = device::place(extraction.session(), start.elapsed());
+    let rows = log.rows().map_or(BATCH, |rows| rows.clamp(1, BATCH as u64) as usize);
+    let sizes = random_sizes(&bundle.manifest, rows, rows);
+    let fitting = device::options(&bundle, &args.device)?;
+    let mut place = None;
+    let extraction = Extraction::open_by(&bundle, &fitting, &log, &options, &args.out, |bundle| {
+        let (session, at) = device::open_tuned(bundle, &args.device, &args.tune, sizes)?;
+        place = Some(at);
+        Ok::<_, Error>(session)
+    })?;
     let bar = bar(args.format.json);
     let extracted = extraction.run(&|p| {
         if let Some(of) = p.of {
@@ -80,7 +86,7 @@ fn bar(hidden: bool) -> ProgressBar {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let x = &self.extracted;
-        write!(f, "{}", self.place)?;
+        self.place.iter().try_for_each(|place| place.fmt(f))?;
         let (rows, took) = (words::count(x.rows), words::seconds(x.seconds));
         writeln!(
             f,

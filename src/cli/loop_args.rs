@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::args::{DeviceArgs, FormatArgs};
+use super::args::{DeviceArgs, FormatArgs, TuneArgs};
 #[cfg(all(feature = "data", feature = "train"))]
 use super::values::KeyArg;
 #[cfg(feature = "data")]
@@ -91,6 +91,8 @@ pub(super) struct ExtractArgs {
     pub(super) allow_leak: Option<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) tune: TuneArgs,
     #[command(flatten)]
     pub(super) format: FormatArgs,
 }

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::args::{DeviceArgs, VerifyArgs};
+use super::args::{DeviceArgs, TuneArgs, VerifyArgs};
 use super::device::{self, Place};
 use super::golden::{Bounds, Comparison, Golden};
 use super::report::{self, Error};
 use super::{load, words};
 use crate::bundle::Bundle;
+use crate::run::Batch;
+use crate::tensor::Sizes;
 
 /// A bundle's answers to golden batches.
 #[derive(Debug, Serialize)]
@@ -37,7 +39,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), Error> {
         .collect::<Result<_, _>>()?;
     let bundle = load::bundle_or_model(&args.bundle, &args.target)?;
     let bounds = Bounds::new(&args.bounds, bundle.manifest.precision);
-    let verified = against(&bundle, &goldens, bounds, &args.device)?;
+    let verified = against(&bundle, &goldens, bounds, &args.device, &args.tune)?;
     report::print(&verified, args.format)?;
     verified.verdict()
 }
@@ -48,8 +50,17 @@ pub(super) fn against(
     goldens: &[Golden],
     bounds: Bounds,
     device: &DeviceArgs,
+    tune: &TuneArgs,
 ) -> Result<Verified, Error> {
-    let (session, place) = device::open(bundle, device)?;
+    let mut largest = Sizes { rows: 0, requests: 0 };
+    for golden in goldens {
+        let Sizes { rows, requests } = Batch::check(&bundle.manifest, &golden.batch)?.sizes;
+        largest = Sizes {
+            rows: largest.rows.max(rows),
+            requests: largest.requests.max(requests),
+        };
+    }
+    let (session, place) = device::open_tuned(bundle, device, tune, largest)?;
     let one = |golden: &Golden| {
         let start = Instant::now();
         let seen = session.run(&golden.batch)?;

@@ -10,8 +10,8 @@ use super::rows::RowBatch;
 use super::time::Days;
 use super::{Error, clock, table};
 
-/// Rows of a batch.
-const BATCH: usize = 8192;
+/// Rows of a batch of a log, its last one apart.
+pub const BATCH: usize = 8192;
 
 /// Rows of a log, batch by batch. Nothing follows an error.
 pub struct Batches<'a> {

@@ -74,7 +74,7 @@ mod time;
 mod understand;
 mod vocabulary;
 
-pub use batches::Batches;
+pub use batches::{BATCH, Batches};
 pub use cell::Cell;
 pub use column::{Column, Kind};
 pub use columns::read_columns;

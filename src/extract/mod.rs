@@ -129,6 +129,24 @@ impl<'a> Extraction<'a> {
         options: &'a Options,
         out: &Path,
     ) -> Result<Self, Error> {
+        Self::open_by(bundle, device, log, options, out, |bundle| {
+            Session::open(bundle, device).map_err(Error::from)
+        })
+    }
+
+    /// The same, where `open` opens the model that goes over the log: the bundle, or the one that stores what it leaves.
+    /// `device` is for what has to be fitted before that.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and what `open` says.
+    pub fn open_by<E: From<Error>>(
+        bundle: &Bundle,
+        device: &SessionOptions,
+        log: &'a LogFiles,
+        options: &'a Options,
+        out: &Path,
+        open: impl FnOnce(&Bundle) -> Result<Session, E>,
+    ) -> Result<Self, E> {
         let encoder = encoder(bundle)?;
         let (header, layers) = header(bundle, &encoder, options)?;
         let past = Past::of(bundle, &encoder)?;
@@ -144,10 +162,13 @@ impl<'a> Extraction<'a> {
         };
         let storage = match known(out, options.storage) {
             Some(storage) => storage,
-            None => work(Session::open(bundle, device)?, header.clone(), false).fit(options.storage)?,
+            None => {
+                let session = Session::open(bundle, device).map_err(Error::from)?;
+                work(session, header.clone(), false).fit(options.storage)?
+            }
         };
         let stores = work::storing(bundle, &options.layers, &storage)?;
-        let session = Session::open(stores.as_ref().unwrap_or(bundle), device)?;
+        let session = open(stores.as_ref().unwrap_or(bundle))?;
         Ok(Self {
             work: work(session, Header { storage, ..header }, stores.is_some()),
             out: out.to_path_buf(),

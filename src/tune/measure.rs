@@ -127,36 +127,48 @@ impl<'t> Tuner<'t> {
             list.push(Candidate::new(variant, verdict));
         }
         drop((default, control));
-        let unchecked = self.unchecked(pace, chosen.0)?;
+        let (unchecked, won) = self.unchecked(pace, chosen.0)?;
         let figures = Figures {
             chosen: chosen.0.name(),
-            unchecked: unchecked.as_ref().is_some_and(|(_, won)| *won),
-            candidates: list.into_iter().chain(unchecked.map(|(one, _)| one)).collect(),
+            unchecked: won,
+            candidates: list.into_iter().chain([unchecked]).collect(),
         };
         Ok((pace.clock, figures))
     }
 
-    /// A variant against itself with those kernels unchecked that need no checks, if there are any.
-    fn unchecked(&self, pace: Pace, variant: &Variant) -> Result<Option<(Candidate, bool)>, Error> {
-        let own = self.load.vouched.as_ref();
-        if own.is_none_or(|own| own.kernels(variant) == 0) {
-            return Ok(None);
-        }
-        let (Ok(checked), Ok(control)) = (self.lap(variant)?, self.lap(variant)?) else {
-            return Ok(None);
-        };
+    /// A variant against itself with those kernels unchecked that need no checks, and whether that gains enough; why it was
+    /// not tried, where there are none.
+    fn unchecked(&self, pace: Pace, variant: &Variant) -> Result<(Candidate, bool), Error> {
         let mut won = false;
-        let verdict = match self.load(variant, true)? {
-            Err(verdict) => verdict,
-            Ok(lap) => {
-                let race = self.race(pace, [&checked, &lap, &control])?;
-                let wrong = lap.wrong()?;
-                won = wrong.is_none() && race.won() && 1.0 - race.ratio > GAIN_OF_UNCHECKED;
-                wrong.unwrap_or(Verdict::of(&race))
-            }
+        let verdict = match self.checks_all(variant) {
+            Some(why) => Verdict::Untried { why },
+            None => match (self.lap(variant)?, self.lap(variant)?, self.load(variant, true)?) {
+                (Ok(checked), Ok(control), Ok(lap)) => {
+                    let race = self.race(pace, [&checked, &lap, &control])?;
+                    let wrong = lap.wrong()?;
+                    won = wrong.is_none() && race.won() && 1.0 - race.ratio > GAIN_OF_UNCHECKED;
+                    wrong.unwrap_or(Verdict::of(&race))
+                }
+                (Ok(_), Ok(_), Err(verdict)) => verdict,
+                _ => Verdict::Untried {
+                    why: "with checks it does not load a second time to be compared with".into(),
+                },
+            },
         };
         let variant = variant.name() + UNCHECKED;
-        Ok(Some((Candidate { variant, verdict }, won)))
+        Ok((Candidate { variant, verdict }, won))
+    }
+
+    /// Why all kernels of a variant keep their checks, if they do.
+    fn checks_all(&self, variant: &Variant) -> Option<String> {
+        let kernels = variant.kernels.len();
+        match &self.load.vouched {
+            Some(own) if own.kernels(variant) > 0 => None,
+            Some(own) if own.generated(variant) => Some(format!(
+                "in each of its {kernels} kernels an index or the end of a loop depends on what memory holds"
+            )),
+            _ => Some("from the bundle's graph this build generates other kernels than the bundle has".into()),
+        }
     }
 
     /// Loads a variant as it is by default and runs the batch; else what is wrong with it.

@@ -76,7 +76,7 @@ pub struct Figures {
     pub chosen: String,
     /// Whether those of its kernels run without checks of their indices that decide all of them themselves.
     pub unchecked: bool,
-    /// All, in the order of the table.
+    /// All, in the order of the table; at the end the chosen one without checks, or why that was not tried.
     pub candidates: Vec<Candidate>,
 }
 
@@ -115,6 +115,11 @@ pub enum Verdict {
     },
     /// It does not load or run.
     Failed {
+        /// Why.
+        why: String,
+    },
+    /// It is no candidate.
+    Untried {
         /// Why.
         why: String,
     },
@@ -211,6 +216,7 @@ impl fmt::Display for Candidate {
             ),
             Verdict::Wrong { why } => write!(f, "wrong, never chosen: {why}"),
             Verdict::Failed { why } => write!(f, "does not run: {why}"),
+            Verdict::Untried { why } => write!(f, "not tried: {why}"),
         }
     }
 }

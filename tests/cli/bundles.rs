@@ -230,6 +230,21 @@ fn what_was_tuned_is_kept() {
         &golden("dcnv2"),
     ]);
     assert!(Ran::of(run.arg("--json")).ok().contains("nothing to tune"));
+    // What is verified is what would run, by the figures of batches as large as the golden's.
+    let mut verify = command(&[
+        &"verify",
+        &bundle,
+        &tune,
+        &"--variant",
+        &"portable",
+        &"--golden",
+        &golden("dcnv2"),
+    ]);
+    let report = json(&Ran::of(verify.arg("--json")).ok());
+    let (tuned, place) = (&report["place"]["tuned"], &report["place"]);
+    assert_eq!(tuned["figures"]["chosen"], place["variant"], "{report}");
+    assert_eq!(tuned["from_file"], false, "{report}");
+    assert!(tuned["subject"]["rows"].as_u64() < Some(1024), "{report}");
 }
 
 #[cfg(feature = "gpu")]

@@ -222,3 +222,34 @@ fn a_full_disk_is_named_and_gone_on_from() {
     super::Ran::of(&mut extract(&bundle, &log, &out)).ok();
     assert!(files(&out) == files(&whole));
 }
+
+#[cfg(feature = "gpu")]
+#[test]
+fn what_extracts_may_be_tuned() {
+    if crate::support::gpu::gpu().is_none() {
+        return;
+    }
+    let (folder, bundle, log) = fm(1);
+    let tuned = |out: &str, storage: &str| {
+        let out = folder.path().join(out);
+        let kept = format!("--tune={}", folder.path().join("kept").display());
+        let mut run = command(&[&"extract", &bundle, &"--log", &log, &"--out", &out, &kept, &"--json"]);
+        let more = ["--variant", "portable", "--allow-leak", "to be tuned"];
+        let said = super::Ran::of(run.args(["--storage", storage]).args(more)).ok();
+        let report: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+        assert!(report["rows"].as_u64() > Some(0), "{report}");
+        assert_eq!(
+            report["place"]["tuned"]["figures"]["chosen"],
+            report["place"]["variant"]
+        );
+        report["place"]["tuned"].clone()
+    };
+    let plain = tuned("plain", "f32");
+    // A CSV does not say how many rows it has: as many as are read at once.
+    assert_eq!(plain["subject"]["rows"], 8192, "{plain}");
+    assert_eq!(tuned("again", "f32")["from_file"], true);
+    // Codes are made by another model, with kernels of its own.
+    let codes = tuned("codes", "int8");
+    assert_eq!(codes["from_file"], false, "{codes}");
+    assert_ne!(codes["subject"]["candidates"], plain["subject"]["candidates"]);
+}
