@@ -17,3 +17,9 @@ fn nonfinite_4(x: vec4<f32>) -> u32 {
     let exponent = bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u);
     return u32(any(exponent == vec4<u32>(0x7f800000u)));
 }
+
+// Beyond what rounds to a half: of these a device may make infinity or, without a word, the greatest half.
+fn beyond_halves_4(x: vec4<f32>) -> u32 {
+    let size = bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
+    return u32(any(size >= vec4<u32>(0x477ff000u)));
+}

@@ -184,6 +184,8 @@ fn multiply(lid: u32, a: vec2<u32>, b: vec2<u32>, c: vec4<f32>) -> vec4<f32> {
     }
     return s;
 }
+// As devices may that know no infinity on the way to halves.
+fn saturated(x: vec4<f32>) -> vec4<f16> { return vec4<f16>(clamp(x, vec4<f32>(-65504.0), vec4<f32>(65504.0))); }
 fn store(lid: u32, c: vec4<f32>, at: u32, line: u32) {
     for (var n = 0u; n < EACH + (sizes.w >> 31u); n++) {
         let i = n * LANES + lid % LANES;
@@ -202,6 +204,7 @@ fn store(lid: u32, c: vec4<f32>, at: u32, line: u32) {
             .replace(&format!("{square}<f32, C>()"), "vec4<f32>()")
             .replace(&format!("coopLoadT<{square}<f16, A>>(&waiting_rows["), "vec2<u32>([")
             .replace(&format!("coopLoadT<{square}<f16, B>>(&squares0["), "vec2<u32>([")
+            .replace("vec4<f16>(", "saturated(")
             .replace("coopMultiplyAdd(", "multiply(lid, ")
             .replace("coopStoreT(", "store(lid, ")
             .replace(
@@ -222,11 +225,12 @@ fn store(lid: u32, c: vec4<f32>, at: u32, line: u32) {
         text
     }
 
-    fn runs_as_the_cpu(text: &str, profile: &'static Profile, subgroups: u32) {
-        let Some(device) = gpu() else { return };
+    /// A model's kernels with squares, played, and the same on the CPU.
+    fn both(text: &str, profile: &'static Profile, subgroups: u32) -> Option<(Bundle, Runtime, Session)> {
+        let device = gpu()?;
         if !device.report().f16 {
             eprintln!("skipped: no f16");
-            return;
+            return None;
         }
         let mut bundle = bundle(text, profile);
         let edge = bundle.manifest.variants[0].needs.matrix.take().expect("squares");
@@ -249,6 +253,13 @@ fn store(lid: u32, c: vec4<f32>, at: u32, line: u32) {
             ..SessionOptions::default()
         };
         let cpu = Session::open(&bundle, &cpu).unwrap();
+        Some((bundle, runtime, cpu))
+    }
+
+    fn runs_as_the_cpu(text: &str, profile: &'static Profile, subgroups: u32) {
+        let Some((bundle, runtime, cpu)) = both(text, profile, subgroups) else {
+            return;
+        };
         for rows in [1, 70, 130] {
             let input = |port: &loopfm::bundle::Port| {
                 let shape: Vec<usize> = [rows]
@@ -280,6 +291,28 @@ fn store(lid: u32, c: vec4<f32>, at: u32, line: u32) {
     fn squares_of_8_multiply_what_the_cpu_does() {
         // Of more subgroups than strips some have nothing to do.
         runs_as_the_cpu(TOGETHER, &Profile::MATRIX_8, 8);
+    }
+
+    #[test]
+    fn what_no_half_holds_is_refused() {
+        let Some((_, runtime, cpu)) = both(HEAVY, &Profile::MATRIX, 2) else {
+            return;
+        };
+        let batch = |x: f32| {
+            let mut data = vec![1.0; 70 * 512];
+            data[7 * 512 + 3] = x;
+            Tensors::from([("x".to_owned(), HostTensor::f32(&[70, 512], data))])
+        };
+        let (seen, expected) = (runtime.run(&batch(65_504.0)), cpu.run(&batch(65_504.0)));
+        let (seen, expected) = (seen.unwrap(), expected.unwrap());
+        assert!(Difference::of(&values(&seen["y"]), &values(&expected["y"])).of_max < 2e-3);
+        // The last number that rounds to a half, and what comes after it.
+        assert!(runtime.run(&batch(65_520.0f32.next_down())).is_ok());
+        for beyond in [65_520.0, -1e6, f32::INFINITY] {
+            let error = runtime.run(&batch(beyond)).map(drop).expect_err("no half holds it");
+            assert!(matches!(error, Error::NonFinite { .. }), "{beyond}: {error}");
+        }
+        assert!(cpu.run(&batch(-1e6)).is_ok());
     }
 
     fn report(matrices: &[u32]) -> AdapterReport {

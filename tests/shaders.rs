@@ -56,6 +56,23 @@ fn bundles(rungs: &[Rung]) -> Vec<(String, Bundle)> {
     of_model.map(bundle).collect()
 }
 
+/// A layer that is multiplied by cooperative matrices.
+fn wide() -> Bundle {
+    let text = "loopfm 1
+%0 = input \"x\" : f32[rows, 64]
+%1 = param \"w\" : f32[64, 64]
+%2 = matmul(%0, %1) : f32[rows, 64]
+return \"y\" = %2
+";
+    let graph = loopfm::ir::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let weights = Tensors::from([("w".to_owned(), HostTensor::f32(&[64, 64], vec![0.5; 4096]))]);
+    let options = Options {
+        profiles: vec![&Profile::MATRIX],
+        ..Options::new(Precision::F16)
+    };
+    compile("wide", &graph, &weights, &options).unwrap_or_else(|e| panic!("{e}"))
+}
+
 /// Names of the functions that a text defines, each at the start of a line.
 fn functions(wgsl: &str) -> BTreeSet<String> {
     let name = |line: &str| Some(line.strip_prefix("fn ")?.split('(').next()?.to_owned());
@@ -74,9 +91,12 @@ fn every_shader_file_is_valid_by_itself() {
 #[test]
 fn every_function_is_called_by_some_kernel() {
     let bundles = bundles(&[Rung::Packed, Rung::Native]);
+    let wide = wide();
     let emitted: BTreeSet<String> = bundles
         .iter()
-        .flat_map(|(_, b)| b.wgsl.values())
+        .map(|(_, b)| b)
+        .chain([&wide])
+        .flat_map(|b| b.wgsl.values())
         .flat_map(|t| functions(t))
         .collect();
     let library: BTreeSet<String> = shaders()

@@ -189,6 +189,7 @@ impl Emitter<'_> {
         let rows = self.tile_rows(p, w.x, &w.x.blocks(p.tile), &SINGLE, &Ix::default(), &at);
         let inner = k.plus(&quad.times(4));
         let four = self.eval(w.x.a, &rows[0].index(&inner), 4, &rows[0].row);
+        self.line(&format!("bad |= beyond_halves_4({});", four.text));
         let four = self.bind("a", &format!("vec4<f16>({})", four.text), self.depth()).text;
         let to = row.times(small(LINE_A)).plus(&quad.times(4));
         for c in 0..4 {
