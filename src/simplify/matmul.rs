@@ -13,6 +13,7 @@ const RULES: &[Rule] = &[
     views_left,
     batched_views,
     one_column,
+    super::pooling::weighted_rows,
 ];
 
 pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
@@ -78,7 +79,7 @@ fn weight_left(g: &mut Graph, v: Value) -> Replaced {
     transposed(g, y).map(Some)
 }
 
-fn transposed(g: &mut Graph, v: Value) -> Result<Value, TypeError> {
+pub(super) fn transposed(g: &mut Graph, v: Value) -> Result<Value, TypeError> {
     let rank = g.shape(v).rank();
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(rank - 2, rank - 1);

@@ -20,6 +20,7 @@ mod flops;
 mod fold;
 mod matmul;
 mod numeric;
+mod pooling;
 mod requests;
 mod siblings;
 mod sink;

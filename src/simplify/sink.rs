@@ -23,7 +23,7 @@ pub(super) fn run(g: &Graph, _: &mut Weights<'_>) -> Result<Graph, Fault> {
     Ok(peephole(g, RULES)?)
 }
 
-fn is_pointwise(op: &Op) -> bool {
+pub(super) fn is_pointwise(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast)
 }
 

@@ -213,6 +213,11 @@ fn the_plan_of_w2_does_a_fraction_of_its_arithmetic() {
         let bundle = compile("w2", &graph, &weights, &options).unwrap();
         let kernels = &bundle.manifest.variants[0].kernels;
         assert_eq!((kernels.len(), kernels[0].workgroup_bytes), (2, 4 * 64), "w2 {name}");
+        // Scores too: the history is read once.
+        let planned = ir::parse(&bundle.graph).unwrap();
+        let groups = partition(&planned, &Profile::SOFTWARE, Fusion::Full).unwrap().groups;
+        let chained = groups.iter().flat_map(|x| &x.steps).filter(|s| s.into.is_some());
+        assert_eq!(chained.count(), 3, "w2 {name}");
     }
 }
 

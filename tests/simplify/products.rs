@@ -68,6 +68,83 @@ fn a_repeated_row_is_multiplied_once() {
     assert_eq!(flops(&after.graph, BATCH), 512 * 2 * 4 * 3);
 }
 
+/// A history's rows by their scores and summed, with scores `w` from a product of `k`.
+fn pooled(k: &str, w: &str, x: &str, rest: &str) -> Graph {
+    graph(&format!(
+        r#"%0 = input "k" : f32[rows, {k}]
+        %1 = input "x" : f32[rows, {x}]
+        %2 = param "v" : f32[8, 1]
+        %3 = matmul(%0, %2) : f32[rows, {w}]
+        {rest}"#
+    ))
+}
+
+#[test]
+fn rows_weighed_by_scores_are_a_product() {
+    for product in ["mul(%5, %1)", "mul(%1, %5)"] {
+        let before = pooled(
+            "5, 8",
+            "5, 1",
+            "5, 4",
+            &format!(
+                r#"%4 = sigmoid(%3) : f32[rows, 5, 1]
+                %5 = broadcast(%4) : f32[rows, 5, 4]
+                %6 = {product} : f32[rows, 5, 4]
+                %7 = reduce_sum(%6) {{axes=[1]}} : f32[rows, 1, 4]"#
+            ),
+        );
+        let after = check(&before).graph;
+        assert_eq!(names(&after).iter().filter(|n| **n == "matmul").count(), 2, "{after}");
+        assert!(!names(&after).contains(&"reduce_sum"), "{after}");
+    }
+    // By numbers that all heads share, and by those of each head.
+    for (k, w, x) in [("1, 5, 8", "1, 5, 1", "3, 5, 4"), ("3, 5, 8", "3, 5, 1", "1, 5, 4")] {
+        let before = pooled(
+            k,
+            w,
+            x,
+            r#"%4 = broadcast(%3) : f32[rows, 3, 5, 4]
+            %5 = broadcast(%1) : f32[rows, 3, 5, 4]
+            %6 = mul(%4, %5) : f32[rows, 3, 5, 4]
+            %7 = reduce_sum(%6) {axes=[2]} : f32[rows, 3, 1, 4]"#,
+        );
+        let after = check(&before).graph;
+        assert!(!names(&after).contains(&"reduce_sum"), "{after}");
+    }
+}
+
+#[test]
+fn other_sums_of_products_stay() {
+    let sum = |mul: &str| {
+        format!(
+            r#"%4 = broadcast(%3) : f32[rows, 5, 4]
+            {mul}"#
+        )
+    };
+    // Rows that are made as they are summed; sums over columns, too.
+    let made = r#"%5 = exp(%1) : f32[rows, 5, 4]
+        %6 = mul(%4, %5) : f32[rows, 5, 4]
+        %7 = reduce_sum(%6) {axes=[1]} : f32[rows, 1, 4]"#;
+    let columns = r#"%5 = mul(%4, %1) : f32[rows, 5, 4]
+        %6 = reduce_sum(%5) {axes=[1, 2]} : f32[rows, 1, 1]"#;
+    let kept = [made, columns].map(|rest| pooled("5, 8", "5, 1", "5, 4", &sum(rest)));
+    // Numbers that no product made, constant ones, one for each element.
+    let others = [("5, 1", "%0"), ("5, 4", "%0")].map(|(w, from)| {
+        let weights = if w == "5, 4" { from } else { "%2" };
+        graph(&format!(
+            r#"%0 = input "w" : f32[rows, {w}]
+            %1 = input "x" : f32[rows, 5, 4]
+            %2 = broadcast(%0) : f32[rows, 5, 4]
+            %3 = mul({weights}, %1) : f32[rows, 5, 4]
+            %4 = reduce_sum(%3) {{axes=[1]}} : f32[rows, 1, 4]"#
+        ))
+    });
+    for g in kept.into_iter().chain(others) {
+        let after = check(&g).graph;
+        assert!(names(&after).contains(&"reduce_sum"), "{after}");
+    }
+}
+
 /// Target attention's first layer on `[q, k, q - k, q k]`, with or without a history per request.
 fn attention(history: &str) -> Graph {
     graph(&format!(
@@ -153,7 +230,12 @@ fn a_user_tower_runs_per_request() {
         %9 = mul(%7, %8) : f32[rows, 32]
         %10 = reduce_sum(%9) {axes=[1]} : f32[rows, 1]"#,
     ));
-    assert_eq!(flops(&after.graph, SHARED), 2 * 64 * 32 + 500 * 32, "{}", after.graph);
+    assert_eq!(
+        flops(&after.graph, SHARED),
+        2 * 64 * 32 + 500 * 2 * 32,
+        "{}",
+        after.graph
+    );
     // The activation crosses, not what it is made of.
     let text = after.graph.to_string();
     assert!(text.contains("tanh") && text.contains(": f32[requests, 32]"), "{text}");
