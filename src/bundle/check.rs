@@ -133,7 +133,7 @@ fn launched(b: &Bundle, variant: &Variant, kernel: &Kernel) -> Result<(), Error>
         return Err(inconsistent(format!("kernel `{}` has an empty grid", kernel.name)));
     }
     for binding in &kernel.bindings {
-        if let Binding::Weights(i) | Binding::WeightsNative(i) = *binding
+        if let Binding::Weights(i) | Binding::WeightsNative(i) | Binding::WeightsImage(i) = *binding
             && i as usize >= variant.shards.len()
         {
             return Err(inconsistent(format!(

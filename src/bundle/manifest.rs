@@ -11,6 +11,9 @@ use crate::tensor::DType;
 /// The bundle format that this build writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// Texels in a row of a texture of weights.
+pub const TEXELS: u32 = 4096;
+
 /// Capacities of a session are multiples of this, which keeps every offset 16-byte aligned and leaves room for the last
 /// tile of any kernel.
 pub const CAPACITY_STEP: u32 = 64;
@@ -285,6 +288,8 @@ pub enum Binding {
     Weights(u32),
     /// The same buffer seen as `array<vec4<f16>>`, read-only.
     WeightsNative(u32),
+    /// The same words as `texture_2d<u32>` of `rgba32uint`: word `i` is the texel at `i % 4096`, `i / 4096`.
+    WeightsImage(u32),
     /// Input arena, read-only, as `array<vec4<u32>>`.
     Inputs,
     /// Value arena, read and written, as `array<vec4<u32>>`.

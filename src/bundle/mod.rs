@@ -35,7 +35,7 @@ pub use file::Bundle;
 pub use hash::{digest, fingerprint};
 pub use manifest::{
     Binding, CAPACITY_STEP, FORMAT, Flops, IdCheck, Kernel, Layout, Linear, Manifest, Needs, Placement, Port,
-    Precision, Rung, Slot, Space, Variant,
+    Precision, Rung, Slot, Space, TEXELS, Variant,
 };
 pub use repack::{repack, repacked_words};
 pub use stored::{Storage, StoredTensor};

@@ -58,7 +58,8 @@ pub(super) fn variant(
         kernel.wgsl = digest(&s.wgsl);
         needs.workgroup_bytes = needs.workgroup_bytes.max(kernel.workgroup_bytes);
         needs.invocations = needs.invocations.max(kernel.invocations);
-        let storage = kernel.bindings.iter().filter(|b| !matches!(b, Binding::Sizes)).count();
+        let is_buffer = |b: &&Binding| !matches!(b, Binding::Sizes | Binding::WeightsImage(_));
+        let storage = kernel.bindings.iter().filter(is_buffer).count();
         needs.storage_buffers = needs.storage_buffers.max(u32::try_from(storage).unwrap_or(u32::MAX));
         kernels.push(kernel);
     }

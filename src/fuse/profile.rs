@@ -58,6 +58,9 @@ pub struct Profile {
     /// Whether weights that a matmul multiplies by lie in blocks, in the order in which lanes read them. Not where weights
     /// change: then they lie in lines.
     pub blocks: bool,
+    /// Whether kernels read weights as textures: software adapters fetch texels of all lanes at once, and go through
+    /// lanes one by one for words of a buffer. Not where weights change.
+    pub images: bool,
     /// Steps in one kernel: drivers compile long shaders in more than linear time.
     pub steps: usize,
 }
@@ -77,6 +80,7 @@ impl Profile {
         workgroup_bytes: 16 << 10,
         heavy_bytes: 256 << 10,
         blocks: false,
+        images: false,
         steps: 20,
     };
 
@@ -94,6 +98,7 @@ impl Profile {
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
         blocks: false,
+        images: false,
         steps: 20,
     };
 
@@ -123,6 +128,7 @@ impl Profile {
         workgroup_bytes: 32 << 10,
         heavy_bytes: 256 << 10,
         blocks: true,
+        images: true,
         // A driver goes through a whole kernel once for each load of it.
         steps: 8,
     };
@@ -131,6 +137,7 @@ impl Profile {
     pub const SOFTWARE_STEPS: Self = Self {
         name: "software-steps",
         blocks: false,
+        images: false,
         steps: 12,
         ..Self::SOFTWARE
     };

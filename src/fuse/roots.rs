@@ -14,7 +14,7 @@ const DEAR: usize = 3;
 /// What a random number costs.
 const RANDOM: usize = 20;
 
-/// A concat of more parts than this is stored before a matmul reads it: each part is a loop of its own there.
+/// A concat of more parts than this is stored before a matmul reads it: each part would be a loop of its own there.
 const PARTS: usize = 3;
 
 /// The steps of a graph, in order, with as much fused as pays.
@@ -88,7 +88,9 @@ fn store_dear_values(g: &Graph, rows: &[RowInfo], profile: &Profile, steps: &mut
     loop {
         let stored: BTreeSet<Value> = steps.keys().copied().collect();
         let mut wanted: BTreeMap<Value, usize> = BTreeMap::new();
+        let mut torn = BTreeSet::new();
         for step in steps.values() {
+            torn.extend(torn_concats(g, step, &stored));
             walk(g, step, &|v| stored.contains(&v), &mut |v, is_stored| {
                 if !is_stored {
                     *wanted.entry(v).or_default() += 1;
@@ -109,12 +111,39 @@ fn store_dear_values(g: &Graph, rows: &[RowInfo], profile: &Profile, steps: &mut
                 && !g.op(v).is_leaf()
                 && !stored.contains(&v)
                 && !tails.contains(&v);
-            (fits && uses > 1 && cost(g, v, &stored) > DEAR).then_some(v)
+            (fits && (torn.contains(&v) || uses > 1 && cost(g, v, &stored) > DEAR)).then_some(v)
         });
         let Some(v) = choice else { return };
         tails.remove(&v);
         steps.insert(v, map(v));
     }
+}
+
+/// Concats whose parts a matmul would have to tell apart: those that its tail reads wherever its columns happen to be, and a
+/// first operand of many parts, each of which would be a loop of its own.
+fn torn_concats(g: &Graph, step: &Step, stored: &BTreeSet<Value>) -> Vec<Value> {
+    let Some(anchor) = step.anchor.filter(|a| matches!(g.op(*a), Op::MatMul)) else {
+        return Vec::new();
+    };
+    let parts = |v: Value| match g.op(v) {
+        Op::Concat(_) if !stored.contains(&v) => g.args(v).len(),
+        _ => 0,
+    };
+    let operand = core(g, g.args(anchor)[0]);
+    let mut torn: Vec<Value> = (parts(operand) > PARTS).then_some(operand).into_iter().collect();
+    let mut seen = BTreeSet::from([anchor]);
+    let mut stack = vec![step.root];
+    while let Some(v) = stack.pop() {
+        if (v != step.root && stored.contains(&v)) || !seen.insert(v) {
+            continue;
+        }
+        if parts(v) > 1 {
+            torn.push(v);
+        } else {
+            stack.extend(g.args(v));
+        }
+    }
+    torn
 }
 
 /// The operands of an anchor that its threads compute several times over, and how often.

@@ -8,13 +8,21 @@ use crate::tensor::Sizes;
 use super::device::Device;
 use super::{Capacity, Error};
 
+/// A weight buffer, as kernels bind it.
+pub(super) struct Weights {
+    /// Where kernels read words of a buffer.
+    pub(super) buffer: Option<wgpu::Buffer>,
+    /// Where they read texels.
+    pub(super) image: Option<wgpu::TextureView>,
+}
+
 /// Everything that kernels bind.
 pub(super) struct Arenas {
     pub(super) sizes: wgpu::Buffer,
     pub(super) inputs: wgpu::Buffer,
     pub(super) values: wgpu::Buffer,
     pub(super) status: wgpu::Buffer,
-    weights: Vec<wgpu::Buffer>,
+    weights: Vec<Weights>,
 }
 
 /// Where everything lies at one capacity.
@@ -190,7 +198,7 @@ fn places(ports: &[Port], slots: &[Slot], capacity: Capacity, arena: u64) -> Res
 }
 
 impl Arenas {
-    pub(super) fn new(device: &Device, layout: &Layout, weights: Vec<wgpu::Buffer>) -> Result<Self, Error> {
+    pub(super) fn new(device: &Device, layout: &Layout, weights: Vec<Weights>) -> Result<Self, Error> {
         use wgpu::BufferUsages as U;
         let storage = U::STORAGE | U::COPY_DST | U::COPY_SRC;
         Ok(Self {
@@ -202,36 +210,37 @@ impl Arenas {
         })
     }
 
-    /// All of them.
+    /// All buffers.
     pub(super) fn all(&self) -> impl Iterator<Item = &wgpu::Buffer> {
         [&self.sizes, &self.inputs, &self.values, &self.status]
             .into_iter()
-            .chain(&self.weights)
+            .chain(self.weights.iter().filter_map(|w| w.buffer.as_ref()))
     }
 
     /// The weight buffer, if there is one alone.
     pub(super) fn only_weights(&self) -> Option<&wgpu::Buffer> {
         match &self.weights[..] {
-            [only] => Some(only),
+            [only] => only.buffer.as_ref(),
             _ => None,
         }
     }
 
-    /// The buffer behind a binding of a kernel.
-    pub(super) fn buffer(&self, binding: Binding, kernel: &str) -> Result<&wgpu::Buffer, Error> {
-        match binding {
-            Binding::Sizes => Ok(&self.sizes),
-            Binding::Inputs => Ok(&self.inputs),
-            Binding::Values => Ok(&self.values),
-            Binding::Status => Ok(&self.status),
-            Binding::Weights(shard) | Binding::WeightsNative(shard) => {
-                self.weights.get(shard as usize).ok_or_else(|| {
-                    Error::Malformed(format!(
-                        "kernel `{kernel}` binds weight buffer {shard}, which is not there"
-                    ))
-                })
-            }
-        }
+    /// What is behind a binding of a kernel.
+    pub(super) fn resource(&self, binding: Binding, kernel: &str) -> Result<wgpu::BindingResource<'_>, Error> {
+        let weights = |shard: u32| self.weights.get(shard as usize);
+        let found = match binding {
+            Binding::Sizes => Some(self.sizes.as_entire_binding()),
+            Binding::Inputs => Some(self.inputs.as_entire_binding()),
+            Binding::Values => Some(self.values.as_entire_binding()),
+            Binding::Status => Some(self.status.as_entire_binding()),
+            Binding::Weights(shard) | Binding::WeightsNative(shard) => weights(shard)
+                .and_then(|w| w.buffer.as_ref())
+                .map(wgpu::Buffer::as_entire_binding),
+            Binding::WeightsImage(shard) => weights(shard)
+                .and_then(|w| w.image.as_ref())
+                .map(wgpu::BindingResource::TextureView),
+        };
+        found.ok_or_else(|| Error::Malformed(format!("kernel `{kernel}` binds {binding:?}, which is not there")))
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) enum Access {
     /// Structures of up to [`RECORD`] bytes, read.
     Records,
     Write,
+    /// A texture of unsigned numbers, whose texels are read.
+    Image,
 }
 
 /// Bytes that a buffer of structures has at least.
@@ -87,11 +89,13 @@ impl Access {
             Binding::Sizes => Self::Uniform,
             Binding::Weights(_) | Binding::WeightsNative(_) | Binding::Inputs => Self::Read,
             Binding::Values | Binding::Status => Self::Write,
+            Binding::WeightsImage(_) => Self::Image,
         }
     }
 
     fn entry(self, binding: usize) -> wgpu::BindGroupLayoutEntry {
         let ty = match self {
+            Self::Image => return Self::image(binding),
             Self::Uniform => wgpu::BufferBindingType::Uniform,
             Self::Read | Self::Records => wgpu::BufferBindingType::Storage { read_only: true },
             Self::Write => wgpu::BufferBindingType::Storage { read_only: false },
@@ -104,6 +108,19 @@ impl Access {
                 has_dynamic_offset: false,
                 // Spares a check at every dispatch; no shader binds less than one vec4.
                 min_binding_size: NonZeroU64::new(if self == Self::Records { RECORD } else { 16 }),
+            },
+            count: None,
+        }
+    }
+
+    fn image(binding: usize) -> wgpu::BindGroupLayoutEntry {
+        wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Uint,
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
             },
             count: None,
         }
@@ -178,7 +195,8 @@ fn unchecked_module(gpu: &wgpu::Device, text: wgpu::ShaderModuleDescriptor<'_>) 
     // no index and no loop depends on what memory holds (`wgsl::decides_its_indices`): indices are sums of loop variables
     // with bounds that the generator knows, of the invocation's number, held below the tile, and of rows, held below the
     // sizes of the batch. Arenas and weights have the variant's own sizes, and a batch is no larger than the capacity that
-    // they were made for, whose step leaves room for the last tile. Loops count to bounds that are constants.
+    // they were made for, whose step leaves room for the last tile. Loops count to bounds that are constants, or that are
+    // shifted by the place in a grid that has no third axis.
     unsafe { gpu.create_shader_module_trusted(text, checks) }
 }
 
@@ -195,12 +213,20 @@ impl Built {
         label: &str,
         buffers: &[&wgpu::Buffer],
     ) -> Result<wgpu::BindGroup, Error> {
+        let resources = buffers.iter().map(|b| b.as_entire_binding()).collect();
+        self.bind_all(device, label, resources)
+    }
+
+    /// Binds resources, element `i` as binding `i`.
+    fn bind_all(
+        &self,
+        device: &Device,
+        label: &str,
+        resources: Vec<wgpu::BindingResource<'_>>,
+    ) -> Result<wgpu::BindGroup, Error> {
         let entries: Vec<_> = (0u32..)
-            .zip(buffers)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                binding,
-                resource: buffer.as_entire_binding(),
-            })
+            .zip(resources)
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
             .collect();
         device.guarded(&format!("bind buffers of kernel `{label}`"), || {
             device.wgpu().create_bind_group(&wgpu::BindGroupDescriptor {
@@ -264,15 +290,15 @@ pub(super) fn load(
             let built = place
                 .and_then(|i| built.get(i))
                 .ok_or_else(|| Error::Malformed(kernel.name.clone()))?;
-            let buffers = kernel
+            let resources = kernel
                 .bindings
                 .iter()
-                .map(|b| arenas.buffer(*b, &kernel.name))
+                .map(|b| arenas.resource(*b, &kernel.name))
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(Loaded {
                 name: kernel.name.clone(),
                 pipeline: built.pipeline.clone(),
-                bind_group: built.bind(device, &kernel.name, &buffers)?,
+                bind_group: built.bind_all(device, &kernel.name, resources)?,
                 space: kernel.space,
                 rows_per_group: kernel.rows_per_group,
                 groups_per_tile: kernel.groups_per_tile,

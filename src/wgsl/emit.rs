@@ -170,6 +170,16 @@ impl<'a> Emitter<'a> {
         (Ix::atom(atom), header)
     }
 
+    /// Opens the same loop, its end known only to whoever runs it: drivers would write out a short loop turn by turn. Not by
+    /// a uniform, whose value a driver may compile into a kernel at each dispatch; a grid has no third axis.
+    pub(super) fn open_counted(&mut self, prefix: &str, count: u32) -> (Ix, String) {
+        let (i, header) = self.open_loop(prefix, count);
+        (
+            i,
+            header.replace(&format!("< {count}u"), &format!("< ({count}u >> wid.z)")),
+        )
+    }
+
     /// Opens the loop that deals tasks to the invocations of a workgroup.
     pub(super) fn open_tasks(&mut self, count: u32, threads: usize) -> (Ix, String) {
         let name = self.name("task");

@@ -1,5 +1,7 @@
 //! What follows the sums of an anchor: the tail of its step, and the store of the root.
 
+use std::collections::BTreeSet;
+
 use super::emit::{Emitter, Hole, Row};
 use super::expr::COMPONENTS;
 use super::index::{Ix, small};
@@ -50,6 +52,83 @@ impl Emitter<'_> {
                 });
             }
         }
+    }
+
+    /// The same in loops over rows and words of four columns, whose sums are chosen as the loops go. For drivers that take
+    /// long over each load and store of a text; rows that lie a subgroup apart are alike, and so are words of columns.
+    pub(super) fn finish_in_loops(
+        &mut self,
+        step: &Step,
+        anchor: Value,
+        t: &Tile,
+        row: impl Fn(&mut Self, &Ix) -> TileRow,
+        first: &Ix,
+        (span, n): (usize, usize),
+    ) {
+        // Only a tile of rows that are alike is worth a loop over them.
+        let (turns, each) = if t.spread { (t.rows, 1) } else { (1, t.rows) };
+        let (i, row_loop) = self.open_counted("row", small(turns));
+        for part in 0..each {
+            let sums = |q: usize| (0..turns).map(move |i| format!("acc{}_{q}", i + part));
+            let chosen: Vec<String> = (0..t.quads).map(|q| self.choose(sums(q).collect(), &i)).collect();
+            let r = row(self, &i.plus_constant(small(part)));
+            let (q, column_loop) = self.open_counted("column", small(t.quads));
+            let sum = self.choose(chosen, &q);
+            let column = first.plus(&q.times(4));
+            let mut guards = Vec::new();
+            if let Some(u) = &r.guard {
+                guards.push(format!("{} < {span}u", u.text()));
+            }
+            if column.range().1 >= n as u64 {
+                guards.push(format!("{} < {n}u", column.text()));
+            }
+            self.open();
+            self.finish_step(step, anchor, &r.index(&column), t.lanes, &sum, &r.row);
+            self.close(&if guards.is_empty() {
+                String::new()
+            } else {
+                format!("if {} ", guards.join(" && "))
+            });
+            self.close(&column_loop);
+        }
+        self.close(&row_loop);
+    }
+
+    /// That of some sums which has the number `i`.
+    fn choose(&mut self, sums: Vec<String>, i: &Ix) -> String {
+        let mut sums = sums.into_iter().enumerate();
+        let Some((_, mut text)) = sums.next() else {
+            return String::new();
+        };
+        let mut chosen = false;
+        for (number, sum) in sums {
+            text = format!("select({text}, {sum}, {} == {number}u)", i.text());
+            chosen = true;
+        }
+        if !chosen {
+            return text;
+        }
+        // Sums change from tile to tile: no name that was given before will do.
+        let name = self.name("sum");
+        self.line(&format!("let {name} = {text};"));
+        name
+    }
+
+    /// Whether a tail reads a concat on the way: which part, only the place in it says.
+    pub(super) fn tail_joins(&self, step: &Step, anchor: Value) -> bool {
+        let stored = |v: Value| v != step.root && self.partition.placement.homes.contains_key(&v);
+        let mut seen = BTreeSet::new();
+        let mut stack = vec![step.root];
+        while let Some(v) = stack.pop() {
+            if v == anchor || stored(v) || !seen.insert(v) {
+                continue;
+            }
+            if matches!(self.g.op(v), Op::Concat(_)) {
+                return true;
+            }
+            stack.extend(self.g.args(v));
+        }
+        false
     }
 
     /// Evaluates the tail of a step at an index of its anchor and stores the root.

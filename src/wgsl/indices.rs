@@ -84,6 +84,7 @@ impl Walk<'_> {
     fn indices_are_own(&self) -> bool {
         self.f.expressions.iter().all(|(_, e)| match e {
             Expression::Access { index, .. } => !self.is_data(*index),
+            Expression::ImageLoad { coordinate, .. } => !self.is_data(*coordinate),
             _ => true,
         })
     }

@@ -21,6 +21,8 @@ pub(super) struct Input {
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub(super) rung: Rung,
+    /// Whether weights are read as textures.
+    pub(super) images: bool,
     pub(super) weights: BTreeMap<Value, Weight>,
     pub(super) inputs: BTreeMap<Value, Input>,
     /// 16-byte words of each weight buffer.
@@ -61,6 +63,8 @@ impl Memory {
     ) -> Result<Self, LayoutError> {
         let mut memory = Self {
             rung,
+            // Native halves are a buffer of them.
+            images: profile.images && rung != Rung::Native,
             weights: BTreeMap::new(),
             inputs: BTreeMap::new(),
             shards: Vec::new(),

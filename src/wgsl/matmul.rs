@@ -10,7 +10,7 @@ use super::emit::{Emitter, Row};
 use super::index::{Ix, small};
 use super::program::Program;
 use super::{lanes, tiles};
-use crate::fuse::{LANES, Step};
+use crate::fuse::{LANES, Scheme, Step};
 use crate::ir::Value;
 use crate::ir::rows::RowSpace;
 
@@ -147,7 +147,12 @@ impl Emitter<'_> {
         } else {
             self.accumulate_tiles(&x, &t, &rows, &first);
         }
-        self.finish_tile(step, anchor, &t, &rows, &first, blocks.span, x.n);
+        if p.profile.scheme == Scheme::Lanes && t.lanes == 4 && !self.tail_joins(step, anchor) {
+            let row = |e: &mut Self, i: &Ix| e.tile_row(p, &x, &blocks, &t, &which, &block, i);
+            self.finish_in_loops(step, anchor, &t, row, &first, (blocks.span, x.n));
+        } else {
+            self.finish_tile(step, anchor, &t, &rows, &first, blocks.span, x.n);
+        }
         self.close(&header);
     }
 
@@ -161,6 +166,14 @@ impl Emitter<'_> {
         which: &Ix,
         block: &Ix,
     ) -> Vec<TileRow> {
+        (0..t.rows)
+            .map(|i| self.tile_row(p, x, b, t, which, block, &Ix::constant(small(i))))
+            .collect()
+    }
+
+    /// The `i`-th of them.
+    #[expect(clippy::too_many_arguments, reason = "what a tile is, and a place in it")]
+    fn tile_row(&mut self, p: &Program, x: &Product, b: &Blocks, t: &Tile, which: &Ix, block: &Ix, i: &Ix) -> TileRow {
         let lead: usize = x.lead.iter().product();
         let inner_lead = if b.lead_outside { 1 } else { lead };
         let (own_row, own_lead) = match (x.shared, b.lead_outside) {
@@ -171,36 +184,31 @@ impl Emitter<'_> {
             }
             (false, false) => (Some(which.clone()), Ix::default()),
         };
-        let row = |e: &mut Self, i: usize| {
-            let at = if t.spread {
-                let lane = Ix::opaque("lid", small(LANES), 0);
-                block
-                    .times(small(t.rows * LANES))
-                    .plus_constant(small(i * LANES))
-                    .plus(&lane)
-            } else {
-                block.times(small(t.rows)).plus_constant(small(i))
-            };
-            let guard = (at.range().1 >= b.span as u64).then(|| at.clone());
-            let at = e.clamp(&at, small(b.span));
-            let (local, within) = match &own_row {
-                Some(row) => (row.clone(), at),
-                None => e.split(&at, small(inner_lead * x.m)),
-            };
-            let (l, m) = if b.lead_outside {
-                (own_lead.clone(), within)
-            } else {
-                e.split(&within, small(x.m))
-            };
-            let lead = e.unflat(&x.lead, &l);
-            TileRow {
-                row: e.row(p, &local),
-                lead,
-                m,
-                guard,
-            }
+        let at = if t.spread {
+            let lane = Ix::opaque("lid", small(LANES), 0);
+            let run = block.times(small(t.rows)).plus(i);
+            run.times(small(LANES)).plus(&lane)
+        } else {
+            block.times(small(t.rows)).plus(i)
         };
-        (0..t.rows).map(|i| row(self, i)).collect()
+        let guard = (at.range().1 >= b.span as u64).then(|| at.clone());
+        let at = self.clamp(&at, small(b.span));
+        let (local, within) = match &own_row {
+            Some(row) => (row.clone(), at),
+            None => self.split(&at, small(inner_lead * x.m)),
+        };
+        let (l, m) = if b.lead_outside {
+            (own_lead, within)
+        } else {
+            self.split(&within, small(x.m))
+        };
+        let lead = self.unflat(&x.lead, &l);
+        TileRow {
+            row: self.row(p, &local),
+            lead,
+            m,
+            guard,
+        }
     }
 
     /// Declares the sums of a tile, all zero.

@@ -6,7 +6,7 @@ use super::emit::Emitter;
 use super::layout::{Memory, space};
 use super::library;
 use super::matrices;
-use super::weights::table_function;
+use super::weights::{image, table_function};
 use crate::bundle::{Binding, Kernel, Rung};
 use crate::fuse::{Group, Home, Partition, Profile, Step, walk};
 use crate::ir::rows::RowSpace;
@@ -175,7 +175,7 @@ fn assemble(
     let mut tables = String::new();
     for (v, w) in &memory.weights {
         if body.contains(&format!("table{}(", v.index())) {
-            tables.push_str(&table_function(*v, w));
+            tables.push_str(&table_function(memory, *v, w));
         }
     }
     let functions = library::functions(body);
@@ -202,6 +202,14 @@ fn assemble(
                 &mut bindings,
                 &mut head,
             );
+        }
+    }
+    let mut words = String::new();
+    for s in 0..super::index::small(memory.shards.len()) {
+        if uses(&format!("word{s}(")) {
+            let (texture, read) = image(s);
+            bind(Binding::WeightsImage(s), texture, &mut bindings, &mut head);
+            words.push_str(&read);
         }
     }
     for s in 0..super::index::small(memory.shards.len()) {
@@ -271,7 +279,7 @@ fn assemble(
     );
     let _ = g;
     let text = format!(
-        "// {name}: {} rows of {} per workgroup\n{notes}{enable}{head}{waiting}{functions}{tables}\
+        "// {name}: {} rows of {} per workgroup\n{notes}{enable}{head}{words}{waiting}{functions}{tables}\
          @compute @workgroup_size({threads})\n\
          fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wid: vec3<u32>{subgroups}) {{\n  \
          let row0 = {tile_of} * {tile}u;\n{share}  \

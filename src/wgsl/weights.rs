@@ -3,8 +3,9 @@
 use super::emit::{Emitter, Ex, Row};
 use super::expr::{COMPONENTS, line_axis};
 use super::index::{Ix, flat, small};
+use super::layout::Memory;
 use super::memory::{decode, sum};
-use crate::bundle::{Layout, Rung};
+use crate::bundle::{Layout, Rung, TEXELS};
 use crate::ir::Value;
 use crate::tensor::DType;
 
@@ -185,7 +186,7 @@ impl Emitter<'_> {
     fn word(&self, v: Value, w: &Weight, ix: &[Ix], word: &Ix) -> Ex {
         if let [(_, _, shard, offset)] = w.places.as_slice() {
             return Ex {
-                text: format!("weights{shard}[{}]", sum(&format!("{offset}u"), word)),
+                text: word_of(self.memory, *shard, &sum(&format!("{offset}u"), word)),
                 depth: word.depth(),
             };
         }
@@ -196,12 +197,37 @@ impl Emitter<'_> {
     }
 }
 
+/// The word at an address of a weight buffer.
+fn word_of(memory: &Memory, shard: u32, at: &str) -> String {
+    if memory.images {
+        format!("word{shard}({at})")
+    } else {
+        format!("weights{shard}[{at}]")
+    }
+}
+
+/// The texture with a weight buffer's words, and the function that reads one.
+pub(super) fn image(shard: u32) -> (String, String) {
+    (
+        format!("var image{shard}: texture_2d<u32>"),
+        format!(
+            "fn word{shard}(at: u32) -> vec4<u32> {{\n  \
+             return textureLoad(image{shard}, vec2<u32>(at % {TEXELS}u, at / {TEXELS}u), 0);\n}}\n"
+        ),
+    )
+}
+
 /// Functions that find the word of a table that lies in several buffers.
-pub(super) fn table_function(v: Value, w: &Weight) -> String {
+pub(super) fn table_function(memory: &Memory, v: Value, w: &Weight) -> String {
     let per_row = w.shape[1..w.shape.len() - 1].iter().product::<usize>() * w.line() / w.per_word();
     let mut text = format!("fn table{}(row: u32, word: u32) -> vec4<u32> {{\n", v.index());
     for (i, &(first, rows, shard, offset)) in w.places.iter().enumerate() {
-        let load = format!("return weights{shard}[{offset}u + (row - {first}u) * {per_row}u + word];");
+        let word = word_of(
+            memory,
+            shard,
+            &format!("{offset}u + (row - {first}u) * {per_row}u + word"),
+        );
+        let load = format!("return {word};");
         if i + 1 == w.places.len() {
             text.push_str(&format!("  {load}\n}}\n"));
         } else {

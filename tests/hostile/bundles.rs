@@ -185,7 +185,7 @@ fn runnable() -> Bundle {
 fn a_manifest_must_fit_its_bundle() {
     let bytes = runnable().to_bytes().expect("it is sound");
     assert_eq!(Bundle::from_bytes(&bytes).expect("it is whole"), runnable());
-    let wrong: [fn(&mut Variant); 16] = [
+    let wrong: [fn(&mut Variant); 17] = [
         |v| v.inputs[0].name = "y".into(),
         |v| v.inputs[0].width = 5,
         |v| v.inputs[0].offset.rows = 5,
@@ -201,6 +201,7 @@ fn a_manifest_must_fit_its_bundle() {
         |v| v.weights[0].offset = u64::MAX,
         |v| v.kernels[0].wgsl = "none".into(),
         |v| v.kernels[0].bindings = vec![Binding::WeightsNative(2)],
+        |v| v.kernels[0].bindings = vec![Binding::WeightsImage(2)],
         |v| v.kernels[0].rows_per_group = 0,
     ];
     let mut huge = runnable();

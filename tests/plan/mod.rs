@@ -8,7 +8,7 @@ use loopfm::bundle::{Bundle, Precision, Rung};
 use loopfm::compile::{Options, compile};
 use loopfm::fuse::{Fusion, Profile, partition};
 use loopfm::import;
-use loopfm::ir::{self, Graph, Op, Value};
+use loopfm::ir::{self, Binary, Graph, Op, Value};
 use loopfm::nn::{self, Built};
 use loopfm::tensor::{DType, Dim, HostTensor, Shape, Tensors};
 
@@ -120,6 +120,90 @@ fn portable_kernels_keep_to_the_limits_of_every_device() {
                 }
                 assert!(variant.needs.storage_buffers <= 8 && variant.needs.workgroup_bytes <= 16 << 10);
             }
+        }
+    }
+}
+
+/// Texts of the kernels of a model for software adapters.
+fn software_texts(name: &str, g: &Graph, weights: &Tensors) -> Vec<String> {
+    let options = Options {
+        profiles: vec![&Profile::SOFTWARE],
+        ..Options::new(Precision::F16)
+    };
+    let bundle = compile(name, g, weights, &options).unwrap();
+    let kernels = bundle.manifest.variants.iter().flat_map(|v| &v.kernels);
+    kernels.map(|k| bundle.wgsl[&k.wgsl].clone()).collect()
+}
+
+/// Places of a text where it reads or writes memory that lanes go through one by one.
+fn touches(text: &str) -> usize {
+    let body = text.split_once("fn main").map_or("", |(_, body)| body);
+    ["values[", "inputs[", "slots["]
+        .iter()
+        .map(|m| body.matches(m).count())
+        .sum()
+}
+
+#[test]
+fn drivers_of_software_adapters_get_short_texts() {
+    for golden in in_repository() {
+        let m = &golden.model;
+        for text in software_texts(&m.name, &m.graph, &m.weights) {
+            assert!(!text.contains("weights0["), "weights are textures\n{text}");
+            // What loops depend on, lavapipe compiles into a kernel, at each dispatch.
+            let mut loops = text.lines().filter(|l| l.trim_start().starts_with("for ("));
+            assert!(!loops.any(|l| l.contains("sizes.")), "{text}");
+        }
+        if golden.name.starts_with("w1/") {
+            let most = software_texts(&m.name, &m.graph, &m.weights)
+                .iter()
+                .map(|t| touches(t))
+                .max();
+            assert!(most <= Some(32), "a kernel of W1 touches memory in {most:?} places");
+        }
+    }
+}
+
+/// A concat of a row's normalised parts, which gates a layer or is read by one: where its parts are not in memory as one,
+/// every element of the first asks which part it is in, and the second is a loop for each.
+fn joined_parts(gates: bool) -> Result<(Graph, Tensors), ir::TypeError> {
+    const PARTS: usize = 9;
+    let mut s = Sketch::new();
+    let x =
+        s.g.input("x", DType::F32, Shape(vec![Dim::Rows(1), Dim::Fixed(8 * PARTS)]))?;
+    let part = |i: usize| -> Built {
+        let part = s.g.slice(x, 1, 8 * i, 8 * (i + 1))?;
+        let affine = (
+            s.param(&format!("scale{i}"), &[8])?,
+            s.param(&format!("shift{i}"), &[8])?,
+        );
+        nn::layer_norm(&mut s.g, part, Some(affine), 1e-5)
+    };
+    let parts = (0..PARTS).map(part).collect::<Result<Vec<_>, _>>()?;
+    let joined = s.g.concat(&parts, 1)?;
+    let layers = s.layers("layers", &[8 * PARTS, 8 * PARTS, 1])?;
+    let relu = |g: &mut Graph, _: usize, x: Value| nn::relu(g, x);
+    let hidden = if gates {
+        let gate = nn::mlp(&mut s.g, x, &layers[..1], relu)?;
+        s.g.binary(Binary::Mul, gate, joined)?
+    } else {
+        nn::mlp(&mut s.g, joined, &layers[..1], relu)?
+    };
+    let logit = nn::mlp(&mut s.g, hidden, &layers[1..], relu)?;
+    s.g.outputs.push(("logit".into(), logit));
+    Ok((s.g, s.weights))
+}
+
+#[test]
+fn joined_parts_are_stored_before_layers_read_them() {
+    for gates in [true, false] {
+        let (g, weights) = joined_parts(gates).unwrap();
+        let (g, _) = loopfm::simplify::simplify(&g, &weights).expect("simplifies");
+        for profile in Profile::ALL {
+            let parts = partition(&g, profile, Fusion::Full).unwrap();
+            let roots = parts.groups.iter().flat_map(|x| &x.steps).map(|s| s.root);
+            let stored = roots.filter(|v| matches!(g.op(*v), Op::Concat(_))).count();
+            assert_eq!(stored, 1, "{}, gates {gates}", profile.name);
         }
     }
 }

@@ -170,6 +170,13 @@ fn kernels_that_wgpu_refuses() {
         .map(drop)
         .expect_err("refused");
     assert_eq!(error.exit_code(), 5, "{error}");
+    // A texture where the text has a buffer.
+    bundle = tiny::bundle();
+    bundle.manifest.variants[0].kernels[2].bindings[3] = Binding::WeightsImage(0);
+    let error = Runtime::open(device.clone(), &bundle, &Options::default())
+        .map(drop)
+        .expect_err("refused");
+    assert_eq!(error.exit_code(), 70, "{error}");
     bundle = tiny::bundle();
     bundle.manifest.variants[0].weights[0].offset = u64::MAX / 2;
     let error = Runtime::open(device, &bundle, &Options::default())
