@@ -44,6 +44,7 @@ mod rows;
 mod runtime;
 mod session;
 mod shaders;
+mod shares;
 mod simplify;
 mod stepper;
 mod support;

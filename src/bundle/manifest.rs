@@ -262,13 +262,13 @@ pub struct Kernel {
     /// Rows (or requests) per workgroup: `ceil(count / rows_per_group) * groups_per_tile` workgroups, laid out as
     /// `x = min(total, 65535)`, `y = ceil(total / 65535)`; the kernel itself leaves when its index is beyond the total.
     pub rows_per_group: u32,
-    /// Workgroups that share one tile of rows (columns of a large matmul).
+    /// Workgroups that share one tile of rows, each with columns of its own of a large matmul.
     pub groups_per_tile: u32,
     /// Resources of group 0, binding `i` being element `i`.
     pub bindings: Vec<Binding>,
     /// Floating-point operations per row (or request).
     pub flops: f64,
-    /// Bytes of weights read per workgroup.
+    /// Bytes of weights read for a tile of rows, by all workgroups that share it together.
     pub weight_bytes: u64,
     /// Bytes of activations read and written in arenas per row (or request).
     pub activation_bytes: u64,

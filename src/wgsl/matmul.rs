@@ -57,6 +57,13 @@ pub(super) struct TileRow {
     pub(super) guard: Option<Ix>,
 }
 
+impl Tile {
+    /// Tiles beside each other in a product of `n` columns.
+    pub(super) fn columns(&self, n: usize) -> usize {
+        if self.lanes == 1 { 1 } else { n.div_ceil(4 * self.quads) }
+    }
+}
+
 impl TileRow {
     /// A row that is there.
     pub(super) fn new(row: Row, lead: Vec<Ix>, m: Ix) -> Self {
@@ -125,7 +132,7 @@ impl Emitter<'_> {
             return;
         }
         let t = lanes::tile(p, &x, &blocks).unwrap_or_else(|| tiles::tile(p, &x, &blocks));
-        let columns = if t.lanes == 1 { 1 } else { x.n.div_ceil(4 * t.quads) };
+        let columns = t.columns(x.n) / p.shares;
         let count = blocks.span.div_ceil(t.rows * if t.spread { LANES } else { 1 });
         let tasks = small(blocks.outer * count * columns);
         let (task, header) = if t.spread {
@@ -133,7 +140,11 @@ impl Emitter<'_> {
         } else {
             self.open_tasks(tasks, p.threads)
         };
-        let (rest, column) = self.split(&task, small(columns));
+        let (rest, mut column) = self.split(&task, small(columns));
+        if p.shares > 1 {
+            let share = Ix::opaque("share", small(p.shares), 0);
+            column = share.times(small(columns)).plus(&column);
+        }
         let (which, block) = if blocks.outer > 1 {
             self.split(&rest, small(count))
         } else {

@@ -14,6 +14,7 @@ use super::index::{Ix, small};
 use super::matmul::{Blocks, Product, Tile};
 use super::memory::sum;
 use super::program::Program;
+use super::tiles;
 use crate::bundle::Layout;
 use crate::fuse::{Group, Scheme, Step};
 use crate::ir::{Op, Value};
@@ -100,7 +101,8 @@ impl Emitter<'_> {
         let blocks = x.blocks(p.tile);
         match self.edge(p, &x, &blocks) {
             Some(edge) if blocks.span <= ROWS => x.n.div_ceil(SQUARES * edge),
-            _ => 1,
+            Some(_) => 1,
+            None => tiles::shares(p, &x, &blocks),
         }
     }
 

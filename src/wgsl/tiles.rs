@@ -91,6 +91,21 @@ impl Emitter<'_> {
     }
 }
 
+/// Workgroups that share the columns of a product that is all that a kernel does, each with as many tiles of columns as the
+/// others: enough, or nearly, that an invocation has one tile. A tile of rows is little for a GPU of a hundred cores.
+pub(super) fn shares(p: &Program, x: &Product, blocks: &Blocks) -> usize {
+    if p.profile.scheme == Scheme::Lanes {
+        return 1;
+    }
+    let t = tile(p, x, blocks);
+    let columns = t.columns(x.n);
+    let tasks = blocks.outer * blocks.span.div_ceil(t.rows) * columns;
+    let wanted = tasks.div_ceil(p.threads);
+    let even = |n: &usize| columns.is_multiple_of(*n);
+    let more = (wanted..=2 * wanted).find(even);
+    more.or_else(|| (1..wanted).rev().find(even)).unwrap_or(1)
+}
+
 /// The largest tile that leaves the invocations of a workgroup something to do.
 pub(super) fn tile(p: &Program, x: &Product, blocks: &Blocks) -> Tile {
     let Blocks { outer, span, .. } = *blocks;
