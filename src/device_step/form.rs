@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
-use super::terms::{Term, is_pointwise, terms};
+use super::term::Term;
+use super::terms::{is_pointwise, terms};
 use crate::ir::rows::sums;
 use crate::ir::{Binary, Fold, Graph, Op, Scalar, Value};
 use crate::optim::NEXT;

@@ -6,7 +6,8 @@ use super::layout::Held;
 use super::places::Place;
 use super::rows::Rows;
 use super::tables::small;
-use super::terms::{Term, terms};
+use super::term::Term;
+use super::terms::terms;
 use crate::bundle::Variant;
 use crate::ir::{Graph, Node, Op, Value};
 

@@ -3,7 +3,7 @@
 use super::lanes;
 use super::places::Place;
 use super::rows::Operands;
-use super::terms::Order;
+use super::term::Order;
 
 /// Who makes tiles of sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

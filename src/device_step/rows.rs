@@ -12,7 +12,7 @@ use super::Error;
 use super::by_rows::ByRows;
 use super::form::Form;
 use super::made::made_of;
-use super::terms::Term;
+use super::term::Term;
 use crate::ir::{Binary, Fold, Graph, Op, Value};
 use crate::tensor::{Dim, Sizes};
 
