@@ -1,9 +1,7 @@
 //! One batch: its stages in order, each block by block.
 
 use std::borrow::Cow;
-use std::sync::PoisonError;
-
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use super::batch::check_requests;
 use super::blocks::{Block, cut, cut_evenly, pieces};
@@ -161,11 +159,7 @@ impl<'a> Run<'a> {
             }
             Ok(partial)
         };
-        let groups: Vec<Result<Partial, Error>> = if work.len() <= per_group {
-            work.chunks_mut(per_group).map(group).collect()
-        } else {
-            work.par_chunks_mut(per_group).map(group).collect()
-        };
+        let groups = side_by_side(work.chunks_mut(per_group), group);
         // The error of the first block, however threads raced; sums in the order of rows, for the same reason.
         let groups = groups.into_iter().collect::<Result<Vec<Partial>, Error>>()?;
         sums.finish(groups, &mut added);
@@ -206,6 +200,31 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+/// What a function makes of all items, in their order. The caller works itself, beside rayon's other threads: the first item
+/// waits for no thread to wake up.
+fn side_by_side<T: Send, R: Send>(items: impl ExactSizeIterator<Item = T> + Send, f: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = rayon::current_num_threads().min(items.len());
+    if threads <= 1 {
+        return items.map(f).collect();
+    }
+    let left = Mutex::new(items.enumerate());
+    let done = Mutex::new(Vec::new());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let take = || {
+        while let Some((i, item)) = next() {
+            let made = f(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((i, made));
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        (1..threads).for_each(|_| scope.spawn(|_| take()));
+        take();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, made)| made).collect()
 }
 
 /// Copies a view of slots out.
