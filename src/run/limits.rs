@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Error;
 use super::buffers::buffer;
+use super::build::{self, Access, Built};
 use super::device::Device;
-use super::kernels::{self, Access, Built};
 
 /// The most that two small kernels made of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -50,7 +50,7 @@ impl Device {
             self.queue().write_buffer(&from, 0, bytemuck::cast_slice(&numbers));
         })?;
         let best = |label: &str, wgsl: &str| -> Result<f64, Error> {
-            let built = kernels::build(self, label, wgsl, &[Access::Read, Access::Write])?;
+            let built = build::build(self, label, wgsl, &[Access::Read, Access::Write])?;
             let group = built.bind(self, label, &[&from, &to])?;
             self.fastest(label, built, &group)
         };

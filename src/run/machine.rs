@@ -8,8 +8,9 @@ use crate::bundle::{Bundle, Variant};
 use crate::tensor::{Data, Sizes};
 
 use super::buffers::{Arenas, Layout, buffer};
+use super::build::{self, Access};
 use super::device::{Device, Mapping};
-use super::kernels::{self, Access, Loaded};
+use super::kernels::{self, Loaded};
 use super::own::{Memory, Read, Tail, Use, Write};
 use super::sequence::{Dispatch, Part, Sequence};
 use super::transfer::mapped;
@@ -61,7 +62,7 @@ impl Machine {
         for (label, words) in own {
             use wgpu::BufferUsages as U;
             let usage = U::STORAGE | U::COPY_DST | U::COPY_SRC;
-            let bytes = (*words as u64 * 4).max(kernels::RECORD);
+            let bytes = (*words as u64 * 4).max(build::RECORD);
             machine.own.push(buffer(&machine.device, label, bytes, usage)?);
         }
         for kernel in tail {
@@ -78,7 +79,7 @@ impl Machine {
             Use::Write => Access::Write,
         });
         let access: Vec<Access> = access.collect();
-        let built = kernels::build(&self.device, &kernel.name, &kernel.wgsl, &access)?;
+        let built = build::build(&self.device, &kernel.name, &kernel.wgsl, &access)?;
         let buffers = kernel.bindings.iter().map(|(memory, _)| self.buffer(*memory));
         let group = built.bind(&self.device, &kernel.name, &buffers.collect::<Result<Vec<_>, _>>()?)?;
         self.tail.push((kernel.name, built.into_pipeline(), group));

@@ -7,8 +7,8 @@ use half::f16;
 use crate::bundle::Rung;
 
 use super::Error;
+use super::build::{self, Access};
 use super::device::Device;
-use super::kernels::{self, Access};
 
 /// Tries what kernels of a rung rely on.
 pub(super) fn run(device: &Device, rung: Rung) -> Result<(), Error> {
@@ -167,7 +167,7 @@ fn failed(what: &str, seen: u32, expected: u32) -> Error {
 
 fn probe(device: &Device, wgsl: &str, input: &[u32], words: usize, groups: u32) -> Result<Vec<u32>, Error> {
     let label = "self-test";
-    let built = kernels::build(device, label, wgsl, &[Access::Read, Access::Write])?;
+    let built = build::build(device, label, wgsl, &[Access::Read, Access::Write])?;
     let bytes: &[u8] = bytemuck::cast_slice(input);
     let buffer = device.guarded(label, || {
         let buffer = device.wgpu().create_buffer(&wgpu::BufferDescriptor {
@@ -179,5 +179,5 @@ fn probe(device: &Device, wgsl: &str, input: &[u32], words: usize, groups: u32) 
         device.queue().write_buffer(&buffer, 0, bytes);
         buffer
     })?;
-    kernels::once(device, label, &built, &buffer, words, groups)
+    build::once(device, label, &built, &buffer, words, groups)
 }

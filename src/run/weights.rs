@@ -7,8 +7,8 @@ use crate::bundle::{Binding, Bundle, Placement, TEXELS, Variant, repack};
 
 use super::Error;
 use super::buffers::Weights;
+use super::build::{self, Access, Built};
 use super::device::Device;
-use super::kernels::{self, Access, Built};
 
 /// Bytes of a weight that are sent before the device is asked whether it still lives.
 const CHUNK: usize = 64 << 20;
@@ -62,12 +62,7 @@ fn fill(
         Some(built) => built,
         None => {
             let text = include_str!("../../shaders/checksum.wgsl");
-            checksum.insert(kernels::build(
-                device,
-                "checksum",
-                text,
-                &[Access::Read, Access::Write],
-            )?)
+            checksum.insert(build::build(device, "checksum", text, &[Access::Read, Access::Write])?)
         }
     };
     verify(device, built, shard, &buffer, sum)?;
@@ -181,7 +176,7 @@ fn sum_of(start: u32, words: &[u32]) -> u32 {
 
 fn verify(device: &Device, built: &Built, shard: u32, buffer: &wgpu::Buffer, expected: u32) -> Result<(), Error> {
     let doing = format!("checksum of weight buffer {shard}");
-    let seen = kernels::once(device, &doing, built, buffer, 1, GROUPS)?;
+    let seen = build::once(device, &doing, built, buffer, 1, GROUPS)?;
     let seen = seen.first().copied().unwrap_or(0);
     if seen == expected {
         return Ok(());
