@@ -12,7 +12,7 @@ use naga::back::{msl, spv};
 use crate::support::models;
 
 /// Two layers whose weights are heavy: each a dispatch of its own, whose columns workgroups share.
-const HEAVY: &str = "loopfm 1
+pub(crate) const HEAVY: &str = "loopfm 1
 %0 = input \"x\" : f32[rows, 512]
 %1 = param \"w\" : f32[512, 320]
 %2 = param \"v\" : f32[320, 452]
@@ -52,7 +52,7 @@ return \"y\" = %14, \"h\" = %18
 ";
 
 /// Numbers that tell elements apart, small enough for any sum.
-fn numbers(shape: &[usize], scale: f32) -> HostTensor {
+pub(crate) fn numbers(shape: &[usize], scale: f32) -> HostTensor {
     let n = shape.iter().product();
     let number = |i: usize| ((i.wrapping_mul(0x9e37_79b1) >> 9) % 2001) as f32 / 1000.0 - 1.0;
     HostTensor::f32(shape, (0..n).map(|i| scale * number(i)).collect())

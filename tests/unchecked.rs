@@ -31,6 +31,7 @@ fn an_index_that_depends_on_data_is_found() {
         "if inputs[row] > 3u { values[row] = 1u; }",
         "values[first(lid)] = first(inputs[row]);",
         "var i = row / 2u; i += 1u; values[i] = 0u; kept = lid; values[kept] = 1u;",
+        "values[row] = textureLoad(image, vec2<u32>(row, 1u), 0).x;",
     ];
     // The function that two of them share is given data once and an index once: then its result counts as data.
     let own_alone = |body: &str| !body.contains("first(");
@@ -47,10 +48,14 @@ fn an_index_that_depends_on_data_is_found() {
         "values[select(0u, 1u, inputs[row] == 0u)] = 1u;",
         "var i = vec2<u32>(row, inputs[row]); values[i.y] = 1u;",
         "values[atomicAdd(&count, 1u)] = 1u;",
+        "values[row] = textureLoad(image, vec2<u32>(inputs[row], 1u), 0).x;",
+        "values[row] = textureLoad(image, vec2<u32>(row, 1u), inputs[row]).x;",
+        "values[textureLoad(image, vec2<u32>(row, 1u), 0).x] = 1u;",
     ];
     let text = |body: &str| {
         let count = "@group(0) @binding(3) var<storage, read_write> count: atomic<u32>;";
-        format!("{count}{HEAD}{body}\n}}")
+        let image = "@group(0) @binding(4) var image: texture_2d<u32>;";
+        format!("{count}{image}{HEAD}{body}\n}}")
     };
     for body in own {
         loopfm::wgsl::validate("own", &text(body)).unwrap_or_else(|e| panic!("{e}"));

@@ -24,24 +24,25 @@ pub(super) fn upload(device: &Device, variant: &Variant, bundle: &Bundle) -> Res
         .zip(&variant.shards)
         .map(|(i, words)| {
             let image = bindings().any(|b| *b == Binding::WeightsImage(i));
-            let buffer = fill(device, variant, bundle, (i, *words, image), &mut checksum)?;
+            let (buffer, sum) = fill(device, variant, bundle, (i, *words, image))?;
+            let image = image.then(|| texture(device, i, &buffer)).transpose()?;
+            verify(device, &mut checksum, i, &buffer, sum)?;
             let is_buffer = |b: &Binding| matches!(b, Binding::Weights(s) | Binding::WeightsNative(s) if *s == i);
             Ok(Weights {
-                image: image.then(|| texture(device, i, &buffer)).transpose()?,
-                buffer: (!image || bindings().any(is_buffer)).then_some(buffer),
+                buffer: (image.is_none() || bindings().any(is_buffer)).then_some(buffer),
+                image,
             })
         })
         .collect()
 }
 
-/// Creates one weight buffer and sends what belongs there.
+/// Creates one weight buffer and sends what belongs there: the buffer, and the sum that its words make.
 fn fill(
     device: &Device,
     variant: &Variant,
     bundle: &Bundle,
     (shard, room, image): (u32, u64, bool),
-    checksum: &mut Option<Built>,
-) -> Result<wgpu::Buffer, Error> {
+) -> Result<(wgpu::Buffer, u32), Error> {
     let buffer = create(device, shard, room.saturating_mul(16), image)?;
     let room = room.saturating_mul(4);
     let mut sum = 0u32;
@@ -58,18 +59,11 @@ fn fill(
         sum = sum.wrapping_add(sum_of(start as u32, &words));
         send(device, &buffer, start * 4, &words, &placement.tensor)?;
     }
-    let built = match checksum {
-        Some(built) => built,
-        None => {
-            let text = include_str!("../../shaders/checksum.wgsl");
-            checksum.insert(build::build(device, "checksum", text, &[Access::Read, Access::Write])?)
-        }
-    };
-    verify(device, built, shard, &buffer, sum)?;
-    Ok(buffer)
+    Ok((buffer, sum))
 }
 
-/// A texture of the words of a buffer, which has whole rows of them.
+/// A texture of the words of a buffer, which has whole rows of them. The buffer then has what arrived in the texture: its
+/// checksum is the texture's.
 fn texture(device: &Device, shard: u32, buffer: &wgpu::Buffer) -> Result<wgpu::TextureView, Error> {
     let rows = buffer.size() / ROW;
     let doing = format!("texture of weight buffer {shard}, {TEXELS} x {rows} texels");
@@ -96,7 +90,7 @@ fn texture(device: &Device, shard: u32, buffer: &wgpu::Buffer) -> Result<wgpu::T
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format: wgpu::TextureFormat::Rgba32Uint,
-            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
         let mut encoder = device
@@ -107,8 +101,10 @@ fn texture(device: &Device, shard: u32, buffer: &wgpu::Buffer) -> Result<wgpu::T
             bytes_per_row: Some(ROW as u32),
             rows_per_image: None,
         };
-        let from = wgpu::TexelCopyBufferInfo { buffer, layout };
-        encoder.copy_buffer_to_texture(from, texture.as_image_copy(), size);
+        let words = wgpu::TexelCopyBufferInfo { buffer, layout };
+        encoder.copy_buffer_to_texture(words, texture.as_image_copy(), size);
+        encoder.clear_buffer(buffer, 0, None);
+        encoder.copy_texture_to_buffer(texture.as_image_copy(), words, size);
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
         (view, device.queue().submit([encoder.finish()]))
     })?;
@@ -174,7 +170,21 @@ fn sum_of(start: u32, words: &[u32]) -> u32 {
         .fold(0, |sum, (i, w)| sum.wrapping_add(w.wrapping_mul(odd(i))))
 }
 
-fn verify(device: &Device, built: &Built, shard: u32, buffer: &wgpu::Buffer, expected: u32) -> Result<(), Error> {
+/// Compares the sum of a buffer's words, made on the device by a kernel that is compiled for the first of them.
+fn verify(
+    device: &Device,
+    checksum: &mut Option<Built>,
+    shard: u32,
+    buffer: &wgpu::Buffer,
+    expected: u32,
+) -> Result<(), Error> {
+    let built = match checksum {
+        Some(built) => built,
+        None => {
+            let text = include_str!("../../shaders/checksum.wgsl");
+            checksum.insert(build::build(device, "checksum", text, &[Access::Read, Access::Write])?)
+        }
+    };
     let doing = format!("checksum of weight buffer {shard}");
     let seen = build::once(device, &doing, built, buffer, 1, GROUPS)?;
     let seen = seen.first().copied().unwrap_or(0);

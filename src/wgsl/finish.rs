@@ -96,18 +96,13 @@ impl Emitter<'_> {
 
     /// That of some sums which has the number `i`.
     fn choose(&mut self, sums: Vec<String>, i: &Ix) -> String {
-        let mut sums = sums.into_iter().enumerate();
-        let Some((_, mut text)) = sums.next() else {
-            return String::new();
-        };
-        let mut chosen = false;
-        for (number, sum) in sums {
-            text = format!("select({text}, {sum}, {} == {number}u)", i.text());
-            chosen = true;
+        let mut sums = sums.into_iter();
+        let first = sums.next().unwrap_or_default();
+        if sums.len() == 0 {
+            return first;
         }
-        if !chosen {
-            return text;
-        }
+        let choose = |text, (number, sum)| format!("select({text}, {sum}, {} == {number}u)", i.text());
+        let text = (1..).zip(sums).fold(first, choose);
         // Sums change from tile to tile: no name that was given before will do.
         let name = self.name("sum");
         self.line(&format!("let {name} = {text};"));

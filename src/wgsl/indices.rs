@@ -84,7 +84,16 @@ impl Walk<'_> {
     fn indices_are_own(&self) -> bool {
         self.f.expressions.iter().all(|(_, e)| match e {
             Expression::Access { index, .. } => !self.is_data(*index),
-            Expression::ImageLoad { coordinate, .. } => !self.is_data(*coordinate),
+            Expression::ImageLoad {
+                coordinate,
+                array_index,
+                sample,
+                level,
+                ..
+            } => [Some(*coordinate), *array_index, *sample, *level]
+                .into_iter()
+                .flatten()
+                .all(|e| !self.is_data(e)),
             _ => true,
         })
     }
